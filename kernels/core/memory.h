@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "kernels/core/tensor.h"
+
+namespace uvic {
+
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::cpu;
+  int index = 0;
+  bool operator==(const Device&) const = default;
+  std::string str() const;  // "cpu", "cuda:1"
+};
+
+// Owns bytes on a device, aligned to 64 (host) or 256 (CUDA), zero-filled. Throws Error when they cannot be had.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Device device, size_t bytes);
+  Buffer(Buffer&& o) noexcept { swap(o); }
+  Buffer& operator=(Buffer&& o) noexcept {
+    swap(o);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer();
+
+  void* data() const { return data_; }
+  size_t size() const { return size_; }
+  Device device() const { return device_; }
+  // A view of the bytes from offset on.
+  Tensor tensor(DType dtype, Shape shape, size_t offset = 0) const;
+
+ private:
+  void swap(Buffer& o) noexcept {
+    std::swap(data_, o.data_);
+    std::swap(size_, o.size_);
+    std::swap(device_, o.device_);
+  }
+  void* data_ = nullptr;
+  size_t size_ = 0;
+  Device device_;
+};
+
+// A Buffer and one tensor that covers it.
+struct OwnedTensor {
+  OwnedTensor() = default;
+  OwnedTensor(Device device, DType dtype, Shape shape)
+      : buffer(device, static_cast<size_t>(shape.numel()) * size_of(dtype)), tensor(buffer.tensor(dtype, shape)) {}
+  Buffer buffer;
+  Tensor tensor;
+};
+
+// Bytes that this machine can still give without swapping; SIZE_MAX where that cannot be told.
+size_t available_host_memory();
+
+}  // namespace uvic

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace uvic {
+
+// gelu is the exact erf form, x Phi(x), as the released code has it; not the tanh approximation.
+enum class Activation : uint8_t { none, gelu, silu };
+
+// The scalar definitions. Backends may use faster forms within 1e-6 of these.
+inline double activate(Activation act, double x) {
+  switch (act) {
+    case Activation::none: return x;
+    case Activation::gelu: return 0.5 * x * (1 + std::erf(x * 0.70710678118654752440));
+    case Activation::silu: return x / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+inline double activation_derivative(Activation act, double x) {
+  switch (act) {
+    case Activation::none: return 1;
+    case Activation::gelu:
+      return 0.5 * (1 + std::erf(x * 0.70710678118654752440)) + x * 0.39894228040143267794 * std::exp(-0.5 * x * x);
+    case Activation::silu: {
+      const double s = 1 / (1 + std::exp(-x));
+      return s * (1 + x * (1 - s));
+    }
+  }
+  return 1;
+}
+
+}  // namespace uvic

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "kernels/core/context.h"
+#include "kernels/ops/activation.h"
+
+namespace uvic {
+
+// y = act(x w^T + b) + residual, in one call, so that each backend may fuse it its own way.
+// x [N, K], w [M, K], y [N, M], b [M] (may be empty), residual [N, M] (may be empty) share one dtype, f32 or bf16.
+// Sums are taken in f32 and rounded once.
+struct LinearArgs {
+  Tensor x, w, b, residual;
+  Activation act = Activation::none;
+};
+// Overwrites y. pre [N, M], if not empty, receives x w^T + b, which backward needs whenever act is not none.
+void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre = {});
+// Overwrites dx [N, K] (skipped if empty), adds to dw [M, K] f32 and db [M] f32 (each skipped if empty). dy [N, M] is
+// only read: it is also the residual's gradient. dx may not alias dy.
+void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db);
+
+// y = [x ; skip] w^T + b without ever making the concatenation: U-ViT's long skip.
+// x, skip [N, K], w [M, 2K] with x's columns first, b [M], y [N, M], one dtype.
+struct SkipLinearArgs {
+  Tensor x, skip, w, b;
+};
+void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
+// Overwrites dx and dskip [N, K], adds to dw [M, 2K] f32 and db [M] f32. dx and dskip may not alias dy.
+void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
+                          Tensor db);
+
+}  // namespace uvic
