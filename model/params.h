@@ -1,0 +1,66 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/core/context.h"
+
+namespace uvic {
+
+// How a parameter starts: the released initialisation. (U-ViT asks for a truncated normal but cuts at +-2, a hundred
+// standard deviations out, so it is a plain normal; label_emb and the convolutions keep PyTorch's defaults.)
+enum class Init : uint8_t { zeros, ones, normal_002, normal_1, uniform_fan_in };
+
+// What a flat copy of all parameters is for. working is what ops read, in the run's dtype; the others are f32.
+enum class Role : uint8_t { master, working, grad, m, v, ema };
+const char* name_of(Role role);
+
+// Every parameter of a network, in one flat piece of memory a role: one kernel updates all, one write saves all. add()
+// is the single list of tensors that loading, saving, initialising and updating walk.
+class ParamStore {
+ public:
+  struct Param {
+    std::string name;      // as in the released state_dict
+    Shape shape;
+    int64_t offset = 0;    // elements, in every role
+    Init init = Init::zeros;
+    int64_t fan_in = 0;    // for uniform_fan_in: U(-1, 1) / sqrt(fan_in)
+  };
+
+  explicit ParamStore(Device device) : device_(device) {}
+  ParamStore(const ParamStore&) = delete;
+  ParamStore& operator=(const ParamStore&) = delete;
+
+  int add(std::string name, Shape shape, Init init, int64_t fan_in = 0);  // before any allocation
+  const std::vector<Param>& params() const { return params_; }
+  int64_t count() const;                                                  // learnable numbers
+  int find(const std::string& name) const;                                // -1 if there is none
+
+  // Inference: the working role only. Training: every role, zero-filled; in f32 working is master itself.
+  void allocate_for_inference(DType dtype);
+  void allocate_for_training(DType dtype);
+
+  Tensor value(int id) const { return view(Role::working, id); }
+  Tensor grad(int id) const { return view(Role::grad, id); }              // empty in inference
+  Tensor view(Role role, int id) const;
+  Tensor flat(Role role) const;                                           // [padded size]; empty if not allocated
+  DType dtype() const { return dtype_; }
+
+  // Fills master (or working, in inference) with the released initialisation, keyed by (seed, parameter).
+  void initialise(Context& ctx, uint64_t seed);
+  // Makes the working weights those of role (master or ema). Training only.
+  void use(Context& ctx, Role role);
+
+ private:
+  const OwnedTensor& owned(Role role) const { return roles_[static_cast<size_t>(role)]; }
+  OwnedTensor& owned(Role role) { return roles_[static_cast<size_t>(role)]; }
+
+  Device device_;
+  std::vector<Param> params_;
+  int64_t size_ = 0;
+  DType dtype_ = DType::f32;
+  OwnedTensor roles_[6];
+  Tensor working_;
+};
+
+}  // namespace uvic
