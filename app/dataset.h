@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/config.h"
+#include "app/data/index.h"
+#include "app/image_io.h"
+#include "kernels/core/memory.h"
+
+namespace uvic {
+
+// Images with labels, from class folders, tar files, CIFAR-10's binary files or a list. The index is built once; pixels
+// are read on demand. All members may be called from several threads at once.
+class Dataset {
+ public:
+  // Throws Error for a missing path or an empty data set.
+  explicit Dataset(const DataConfig& config);
+
+  int64_t size() const { return static_cast<int64_t>(index_.entries.size()); }
+  int classes() const { return static_cast<int>(index_.class_names.size()); }  // 0: no labels
+  const std::vector<std::string>& class_names() const { return index_.class_names; }
+  int32_t label(int64_t i) const { return entry(i).label; }  // -1: no labels
+  const std::string& name(int64_t i) const { return entry(i).name; }
+  const std::string& path() const { return path_; }
+
+  // Image i at its own size. Throws Error naming it if it cannot be read or decoded.
+  Image load(int64_t i) const;
+
+ private:
+  const ImageEntry& entry(int64_t i) const { return index_.entries[static_cast<size_t>(i)]; }
+
+  std::string path_;
+  ImageIndex index_;
+};
+
+// Training order: every epoch is a new permutation of [0, size), a function of (seed, epoch, size) alone.
+std::vector<uint32_t> epoch_order(uint64_t seed, int64_t epoch, int64_t size);
+
+struct Batch {
+  OwnedTensor pixels;           // [B, h, w, 3] u8, host
+  std::vector<int32_t> labels;  // [B]; -1 where the data set has none
+  int64_t first_sample = 0;     // global index of row 0: step * B
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 0;
+  int image_size = 0;  // pixels a side, after cropping
+  uint64_t seed = 0;
+  int64_t start_step = 0;  // steps already done: the first batch is that of this step, counted from 0
+};
+
+// Batches in training order, decoded ahead by threads. Row r of step k is sample g = k B + r of the endless sequence of
+// epochs: which image, how cropped and whether flipped depends on (seed, g) alone, so a run resumed at step k continues
+// exactly, whatever the number of threads. Cropped images are kept in memory if they all fit in data.cache_mb.
+// A broken image is replaced by the next good one; when more than data.max_bad_share of the data set is broken, next()
+// throws an Error that counts and names them.
+class BatchLoader {
+ public:
+  // dataset must outlive the loader. Throws Error if it has fewer images than a batch.
+  BatchLoader(const Dataset& dataset, const DataConfig& config, const LoaderOptions& options);
+  ~BatchLoader();
+
+  Batch next();
+  double wait_seconds() const;                    // that next() has spent waiting, in total
+  int64_t bad_images() const;                     // broken ones met so far
+  std::vector<std::string> bad_examples() const;  // messages of the first few
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace uvic
