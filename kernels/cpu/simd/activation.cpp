@@ -76,7 +76,7 @@ void column_sums(const T* x, int64_t rows, int64_t columns, float* sums) {
 
 }  // namespace
 
-const ActivationKernels activation_kernels = {forward<float>,  forward<bf16>,      backward<float>,
-                                              backward<bf16>,  column_sums<float>, column_sums<bf16>};
+const ActivationKernels activation_kernels = {forward<float>, forward<bf16>,      backward<float>,
+                                              backward<bf16>, column_sums<float>, column_sums<bf16>};
 
 }  // namespace uvic::cpu::UVIC_ISA

@@ -1,0 +1,116 @@
+#include "kernels/ops/linear.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/plan.h"
+#include "kernels/cpu/simd/activation.h"
+
+namespace uvic::cpu {
+namespace {
+
+// Rows of one piece of work: fixed, since it sets where the bias gradient's partial sums begin, and small enough that a
+// piece of dy (64 x 2048 bf16 = 256 KB) is still in the L2 cache when its columns are summed.
+constexpr int64_t kRows = 64;
+
+void matmul(Context& ctx, const Matmul& m) { ctx.backend_state<Plans>().matmul(m); }
+
+const ActivationKernels& kernels(const Context& ctx) {
+  return pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
+}
+
+template <class T>
+void activate(Context& ctx, Activation act, Tensor pre, Tensor residual, Tensor y) {
+  const auto& k = kernels(ctx);
+  parallel_for(ctx, y.numel(), kRows * 256, [&](int64_t begin, int64_t end) {
+    const T* r = residual ? residual.data<T>() + begin : nullptr;
+    const T* p = pre.data<T>() + begin;
+    T* out = y.data<T>() + begin;
+    if constexpr (sizeof(T) == 2) {
+      k.forward_bf16(act, p, r, out, end - begin);
+    } else {
+      k.forward_f32(act, p, r, out, end - begin);
+    }
+  });
+}
+
+// dpre = dy * act'(pre), if act is not none, and db += the sums of dpre's columns, if db is not empty.
+template <class T>
+void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tensor dpre, Tensor db) {
+  const auto& k = kernels(ctx);
+  const int64_t rows = dy.dim(0), columns = dy.dim(1), pieces = (rows + kRows - 1) / kRows;
+  const Tensor sums = db ? ctx.empty(DType::f32, {pieces, columns}) : Tensor();
+  parallel_for(ctx, rows, kRows, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * columns, n = (end - begin) * columns;
+    T* d = dpre.data<T>() + at;
+    float* sum = db ? sums.data<float>() + begin / kRows * columns : nullptr;
+    if constexpr (sizeof(T) == 2) {
+      if (act != Activation::none) k.backward_bf16(act, pre.data<T>() + at, dy.data<T>() + at, d, n);
+      if (db) k.column_sums_bf16(d, end - begin, columns, sum);
+    } else {
+      if (act != Activation::none) k.backward_f32(act, pre.data<T>() + at, dy.data<T>() + at, d, n);
+      if (db) k.column_sums_f32(d, end - begin, columns, sum);
+    }
+  });
+  if (!db) return;
+  for (int64_t p = 0; p < pieces; ++p)
+    for (int64_t j = 0; j < columns; ++j) db.data<float>()[j] += sums.data<float>()[p * columns + j];
+}
+
+void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tensor dpre, Tensor db) {
+  if (act == Activation::none && !db) return;
+  dy.dtype() == DType::bf16 ? backward_epilogue<bf16>(ctx, act, pre, dy, dpre, db)
+                            : backward_epilogue<float>(ctx, act, pre, dy, dpre, db);
+}
+
+}  // namespace
+
+void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
+  const auto scope = ctx.scope("linear");
+  Matmul m{.a = matrix(a.x), .b = matrix(a.w).transposed(), .c = matrix(pre ? pre : y), .bias = a.b.raw()};
+  if (!pre) {
+    m.act = a.act;
+    if (a.residual) m.residual = matrix(a.residual);
+  }
+  matmul(ctx, m);
+  if (!pre) return;
+  y.dtype() == DType::bf16 ? activate<bf16>(ctx, a.act, pre, a.residual, y)
+                           : activate<float>(ctx, a.act, pre, a.residual, y);
+}
+
+void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
+  const auto scope = ctx.scope("linear");
+  const Tensor dpre = a.act == Activation::none ? dy : ctx.like(dy);
+  backward_epilogue(ctx, a.act, pre, dy, dpre, db);
+  if (dw) matmul(ctx, {.a = matrix(dpre).transposed(), .b = matrix(a.x), .c = matrix(dw), .accumulate = true});
+  if (dx) matmul(ctx, {.a = matrix(dpre), .b = matrix(a.w), .c = matrix(dx)});
+}
+
+// w's halves are views whose rows are 2K apart. The first product stays in f32, so that the sum is rounded once.
+void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
+  const auto scope = ctx.scope("skip_linear");
+  const int64_t k = a.x.dim(1);
+  const Matrix w = matrix(a.w);
+  const Tensor half = ctx.empty(DType::f32, y.shape());
+  matmul(ctx, {.a = matrix(a.x), .b = w.column_range(0, k).transposed(), .c = matrix(half)});
+  matmul(ctx, {.a = matrix(a.skip),
+               .b = w.column_range(k, 2 * k).transposed(),
+               .c = matrix(y),
+               .bias = a.b.raw(),
+               .residual = matrix(half)});
+}
+
+void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
+                          Tensor db) {
+  const auto scope = ctx.scope("skip_linear");
+  const int64_t k = a.x.dim(1);
+  backward_epilogue(ctx, Activation::none, {}, dy, dy, db);
+  if (dw) {
+    const Matrix d = matrix(dw), dy_t = matrix(dy).transposed();
+    matmul(ctx, {.a = dy_t, .b = matrix(a.x), .c = d.column_range(0, k), .accumulate = true});
+    matmul(ctx, {.a = dy_t, .b = matrix(a.skip), .c = d.column_range(k, 2 * k), .accumulate = true});
+  }
+  const Matrix w = matrix(a.w);
+  if (dskip) matmul(ctx, {.a = matrix(dy), .b = w.column_range(k, 2 * k), .c = matrix(dskip)});
+  if (dx) matmul(ctx, {.a = matrix(dy), .b = w.column_range(0, k), .c = matrix(dx)});
+}
+
+}  // namespace uvic::cpu
