@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+
+#include "kernels/core/context.h"
+#include "sampler/schedule.h"
+
+namespace uvic {
+
+// All a solver sees of a network. x [B, ...]: read only; label: Schedule::label, one for the batch; out: overwritten,
+// shape and dtype of x (f32, or f64 in tests). Temporaries may be left in the arena: the caller rewinds it.
+using Denoiser = std::function<void(Context& ctx, Tensor x, double label, Tensor out)>;
+
+// Classifier-free guidance (Ho & Salimans, arXiv 2207.12598) in the usual convention, uncond + scale (cond - uncond): 1
+// is no guidance, 0 is unconditional, U-ViT's s is scale s + 1.
+//   conditional  takes [B, ...] with the condition.
+//   paired       takes [2B, ...]: rows 0 .. B-1 unconditional, rows B .. 2B-1 the same x with the condition.
+// scale 1 gives conditional itself: one evaluation and the same bits. Otherwise paired is called once per evaluation.
+Denoiser guided(Denoiser conditional, Denoiser paired, double scale);
+
+// What the network was trained to give: the noise, the clean image, or v = alpha n - sigma x_0 (arXiv 2202.00512).
+enum class Prediction : uint8_t { eps, x0, v };
+
+// Asks the network and hands a solver what it wants, whatever the network gives. Each conversion is direct: going from
+// x0 to eps and back would divide by alpha, which is 5e-5 at the start of a cosine schedule.
+class Predictor {
+ public:
+  // clip: every x0 handed out is clamped to [-1, 1] first.
+  Predictor(Context& ctx, const Denoiser& denoiser, Prediction prediction, bool clip)
+      : ctx_(ctx), denoiser_(denoiser), prediction_(prediction), clip_(clip) {}
+
+  // Overwrite out, shape and dtype of x [B, ...], which is read only. One network evaluation each.
+  void eps(Tensor x, const NoiseLevel& level, Tensor out) const;  // never clipped
+  void x0(Tensor x, const NoiseLevel& level, Tensor out) const;
+
+ private:
+  void evaluate(Tensor x, const NoiseLevel& level, Tensor out) const;
+
+  Context& ctx_;
+  const Denoiser& denoiser_;
+  Prediction prediction_;
+  bool clip_;
+};
+
+}  // namespace uvic

@@ -1,0 +1,147 @@
+#include "sampler/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/ops/pointwise.h"
+#include "sampler/solver.h"
+
+namespace uvic {
+namespace {
+
+// One row a solver: what it understands beside steps, spacing, t_end and prediction.
+struct Solver {
+  const char* name;
+  void (*solve)(const Run& run);
+  int max_order = 0;                   // 0: order, taylor and denoise mean nothing to it
+  bool whole_steps = false;            // on a discrete schedule, evaluates at training steps
+  bool clips = false;                  // works on x0
+  bool draws = false;                  // needs a NoiseSource whatever eta is
+  bool eta = false, variance = false;  // understands these options
+  double t_end = 0;                    // its default; 0: the schedule's
+};
+
+constexpr Solver kSolvers[] = {
+    {.name = "ddpm", .solve = solve_ddpm, .whole_steps = true, .clips = true, .draws = true, .variance = true},
+    {.name = "ddim", .solve = solve_ddim, .whole_steps = true, .clips = true, .eta = true},
+    {.name = "dpm++", .solve = solve_dpm_multistep, .max_order = 3, .clips = true},
+    {.name = "dpm", .solve = solve_dpm_multistep_eps, .max_order = 3},
+    {.name = "euler-maruyama", .solve = solve_euler_maruyama, .draws = true, .t_end = 1e-3},
+    {.name = "euler-ode", .solve = solve_euler_ode, .t_end = 1e-3},
+};
+
+const Solver& solver_named(const std::string& name) {
+  for (const Solver& s : kSolvers)
+    if (name == s.name) return s;
+  std::string names;
+  for (const Solver& s : kSolvers) names += std::string(names.empty() ? "" : ", ") + s.name;
+  fail("sampler \"", name, "\": must be one of ", names);
+}
+
+Spacing spacing_of(const Schedule& schedule, const Solver& s, const std::string& name) {
+  if (name != "auto") return spacing_named(name);
+  return s.max_order && !schedule.knots() ? Spacing::logsnr : Spacing::time;
+}
+
+bool counts_steps(Spacing spacing) { return spacing == Spacing::leading || spacing == Spacing::trailing; }
+
+bool at_knots(const Schedule& schedule, const Solver& s, Spacing spacing) {
+  return s.whole_steps && schedule.knots() && (counts_steps(spacing) || spacing == Spacing::time);
+}
+
+void draw_normal(Context& ctx, std::span<const uint64_t> seeds, Stream stream, int draw, Tensor out) {
+  const auto rows = static_cast<int64_t>(seeds.size());
+  UVIC_CHECK(rows > 0 && out.rank() >= 1 && out.dim(0) == rows, "noise for ", rows, " seeds cannot fill ", out.shape());
+  std::vector<RandomKey> keys;
+  for (const uint64_t seed : seeds)
+    keys.push_back({.seed = seed, .draw = static_cast<uint32_t>(draw), .stream = stream});
+  random_normal(ctx, keys, out.view({rows, out.numel() / rows}));
+}
+
+}  // namespace
+
+std::vector<std::string> solver_names() {
+  std::vector<std::string> names;
+  for (const Solver& s : kSolvers) names.emplace_back(s.name);
+  return names;
+}
+
+void validate(const Schedule& schedule, const SamplerOptions& o) {
+  const Solver& s = solver_named(o.solver);
+  const std::string who = concat("sampler ", s.name, ": ");
+  UVIC_CHECK(o.steps >= 1, who, "steps must be 1 or more, got ", o.steps);
+  if (s.max_order) {
+    UVIC_CHECK(0 <= o.order && o.order <= s.max_order, who, "order must be 1 to ", s.max_order, ", got ", o.order);
+    UVIC_CHECK(o.order <= o.steps, who, "order ", o.order, " needs at least that many steps, got ", o.steps);
+  } else {
+    UVIC_CHECK(o.order == 0, who, "has no order to choose, got ", o.order, "; dpm++ and dpm have");
+    UVIC_CHECK(!o.taylor && !o.denoise, who, "takes neither taylor nor denoise; dpm++ and dpm do");
+  }
+  UVIC_CHECK(std::isfinite(o.eta) && o.eta >= 0, who, "eta must be 0 or more, got ", o.eta);
+  UVIC_CHECK(o.eta == 0 || s.eta, who, "takes no eta, got ", o.eta, "; ddim does");
+  UVIC_CHECK(!o.clip || s.clips, who, "cannot clip, as it never forms x0; ddpm, ddim and dpm++ do");
+  UVIC_CHECK(o.variance == "small" || o.variance == "large", who, "variance must be small or large, got \"", o.variance,
+             '"');
+  UVIC_CHECK(o.variance == "small" || s.variance, who, "takes no variance; ddpm does");
+
+  const Spacing spacing = spacing_of(schedule, s, o.spacing);
+  const bool knots = at_knots(schedule, s, spacing);
+  UVIC_CHECK(knots || !counts_steps(spacing), who, "spacing ", name_of(spacing),
+             " is for ddpm and ddim on a discrete schedule; choose one of time, logsnr, quadratic, karras");
+  UVIC_CHECK(o.steps_offset == 0 || spacing == Spacing::leading, who, "steps_offset needs spacing leading, not ",
+             name_of(spacing));
+  UVIC_CHECK(o.steps_offset >= 0, who, "steps_offset must be 0 or more, got ", o.steps_offset);
+  UVIC_CHECK(o.t_end == 0 || (0 < o.t_end && o.t_end < 1), who, "t_end must be in (0, 1), got ", o.t_end);
+  UVIC_CHECK(o.t_end == 0 || !knots, who, "walks whole training steps with spacing ", name_of(spacing),
+             ": t_end must be 0, got ", o.t_end);
+  UVIC_CHECK(o.final_sigma == "zero" || o.final_sigma == "min", who, "final_sigma must be zero or min, got \"",
+             o.final_sigma, '"');
+  UVIC_CHECK(o.final_sigma == "zero" || (s.eta && schedule.knots()), who,
+             "final_sigma must be zero; min is for ddim on a discrete schedule");
+  if (knots) knot_grid(schedule, spacing, o.steps, o.steps_offset);  // throws if there are too few training steps
+}
+
+std::vector<NoiseLevel> ancestral_levels(const Run& run) {
+  const SamplerOptions& o = run.options;
+  const std::vector<double> times = run.at_knots ? knot_grid(run.schedule, run.spacing, o.steps, o.steps_offset)
+                                                 : time_grid(run.schedule, run.spacing, o.steps, o.t_end);
+  std::vector<NoiseLevel> levels;
+  for (const double t : times) levels.push_back(run.schedule.at(t));
+  levels.push_back(o.final_sigma == "min" ? run.schedule.at(run.schedule.t_end()) : Schedule::clean());
+  return levels;
+}
+
+void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, const SamplerOptions& options,
+            const NoiseSource& noise, Tensor x, const StepObserver& observe) {
+  validate(schedule, options);
+  const Solver& solver = solver_named(options.solver);
+  UVIC_CHECK(!x.empty() && x.rank() >= 1 && (x.dtype() == DType::f32 || x.dtype() == DType::f64),
+             "sample: x must be [B, ...] f32 or f64, got ", x.shape(), ' ', x.dtype());
+  UVIC_CHECK(noise || !(solver.draws || options.eta > 0), "sample: sampler ", solver.name, " needs a source of noise");
+  SamplerOptions o = options;
+  if (solver.max_order && o.order == 0) o.order = std::min(2, o.steps);
+  if (o.t_end == 0) o.t_end = solver.t_end > 0 ? solver.t_end : schedule.t_end();
+  const Spacing spacing = spacing_of(schedule, solver, o.spacing);
+  auto scope = ctx.scope(solver.name);
+  solver.solve({.ctx = ctx,
+                .schedule = schedule,
+                .options = o,
+                .spacing = spacing,
+                .at_knots = at_knots(schedule, solver, spacing),
+                .predict = Predictor(ctx, denoiser, o.prediction, o.clip),
+                .noise = noise,
+                .observe = observe,
+                .x = x});
+}
+
+void initial_noise(Context& ctx, std::span<const uint64_t> seeds, Tensor x) {
+  draw_normal(ctx, seeds, Stream::initial_noise, 0, x);
+}
+
+NoiseSource solver_noise(Context& ctx, std::vector<uint64_t> seeds) {
+  return [&ctx, seeds = std::move(seeds)](int draw, Tensor out) {
+    draw_normal(ctx, seeds, Stream::solver_noise, draw, out);
+  };
+}
+
+}  // namespace uvic

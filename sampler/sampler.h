@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sampler/denoiser.h"
+#include "sampler/schedule.h"
+
+namespace uvic {
+
+// Names and numbers as a user writes them. validate() says what fits together.
+struct SamplerOptions {
+  std::string solver = "dpm++";
+  int steps = 20;                  // network evaluations
+  int order = 0;                   // dpm++, dpm: 1, 2 or 3, at most steps; 0: 2, or 1 if there is one step
+  std::string spacing = "auto";    // time_grid.h; auto: logsnr for dpm++ and dpm on a continuous schedule, else time
+  double t_end = 0;                // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
+  double eta = 0;                  // ddim: 0 deterministic, 1 as noisy as ddpm
+  std::string variance = "small";  // ddpm: small (of the posterior) or large (beta)
+  bool clip = false;               // clamp x0 predictions to [-1, 1]: ddpm, ddim, dpm++
+  std::string final_sigma =
+      "zero";                     // ddim on a discrete schedule: the last step aims at zero, or at min, the first knot
+  int steps_offset = 0;           // leading spacing: added to every training step
+  bool taylor = false;            // dpm++, dpm: the Taylor form of order 2 (diffusers calls it heun)
+  bool lower_order_final = true;  // dpm++, dpm: below 10 steps the order falls to 1 at the end
+  bool denoise = false;           // dpm++, dpm: one evaluation more, whose x0 is the result
+  Prediction prediction = Prediction::eps;  // what the network gives
+};
+
+// ddpm, ddim, dpm++, dpm, euler-maruyama, euler-ode: for help texts and errors.
+std::vector<std::string> solver_names();
+
+// Throws an Error that names the option, what was got and what is possible. sample() calls it too.
+void validate(const Schedule& schedule, const SamplerOptions& options);
+
+// Overwrites out [B, ...] with standard normal numbers; draw is the step, 0 first. May be empty if the solver is
+// deterministic. Each draw is asked for at most once, in rising order.
+using NoiseSource = std::function<void(int draw, Tensor out)>;
+// Called after each step: step counts from 0, x is the state, read only.
+using StepObserver = std::function<void(int step, Tensor x)>;
+
+// Walks x [B, ...] (f32, or f64 in tests) in place from x_T, standard normal, to the result. All temporaries come from
+// the arena and are gone when it returns.
+void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, const SamplerOptions& options,
+            const NoiseSource& noise, Tensor x, const StepObserver& observe = {});
+
+// x_T: row i of x [B, ...] depends on seeds[i] alone, so an image is the same at any batch size.
+void initial_noise(Context& ctx, std::span<const uint64_t> seeds, Tensor x);
+NoiseSource solver_noise(Context& ctx, std::vector<uint64_t> seeds);  // ctx must outlive it
+
+}  // namespace uvic
