@@ -63,13 +63,14 @@ struct SampleConfig {
   int count = 64;
   int steps = 20;
   std::string sampler = "dpm++";
-  int order = 2;
+  int order = 0;
   double cfg_scale = 1;
   uint64_t seed = 0;
   bool operator==(const SampleConfig&) const = default;
 };
 
 struct RunConfig {
+  std::string preset;  // name of the model that `model` started from; empty: none
   UViCConfig model;
   DataConfig data;
   DiffusionConfig diffusion;

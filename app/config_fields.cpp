@@ -1,0 +1,202 @@
+// The one list of settings, and what is written from it: the resolved YAML and the documentation.
+
+#include <charconv>
+#include <cmath>
+
+#include "app/config.h"
+#include "app/config_value.h"
+#include "app/yaml_reader.h"
+#include "kernels/core/text.h"
+#include "sampler/sampler.h"
+
+namespace uvic {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr Range at_least(double min) { return {min, kInf, false, false}; }
+constexpr Range above(double min) { return {min, kInf, true, false}; }
+constexpr Range between(double min, double max) { return {min, max, false, false}; }
+constexpr Range kBelowOne{0, 1, false, true};  // [0, 1)
+
+void model_fields(std::vector<Field>& list, RunConfig& c) {
+  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
+                       std::vector<std::string> choices = {}) {
+    list.push_back({"model", name, value, help, range, std::move(choices)});
+  };
+  UViCConfig& m = c.model;
+  add("preset", &c.preset, "the named model to start from; the other keys override it. `model: NAME` is short for it",
+      {}, preset_names());
+  add("arch", &m.arch, "attention pattern: uvic is cog but for the first and last block, uvit softmax everywhere", {},
+      {"uvic", "uvit"});
+  add("img_size", &m.img_size, "pixels (or latents) a side; a multiple of patch_size", between(1, 4096));
+  add("patch_size", &m.patch_size, "pixels a side of one token", between(1, 64));
+  add("in_chans", &m.in_chans, "channels: 3 for RGB, 4 for latents", between(1, 256));
+  add("embed_dim", &m.embed_dim, "width; a multiple of num_heads", between(1, 16384));
+  add("depth", &m.depth, "blocks but for the middle one; even", between(2, 256));
+  add("num_heads", &m.num_heads, "attention heads", between(1, 256));
+  add("mlp_ratio", &m.mlp_ratio, "hidden width of the MLP over embed_dim", above(0));
+  add("qkv_bias", &m.qkv_bias, "bias of the attention's first product");
+  add("qk_scale", &m.qk_scale, "factor on scores; 0: 1 / sqrt(width of a head)", at_least(0));
+  add("mlp_time_embed", &m.mlp_time_embed, "two linear layers on the time token");
+  add("num_classes", &m.num_classes, "rows of the label table, the null class included; -1: no labels", at_least(-1));
+  add("null_class", &m.null_class, "the last class is \"no class\", for classifier-free guidance");
+  add("clip_dim", &m.clip_dim, "text models: width of a context token", at_least(0));
+  add("num_clip_token", &m.num_clip_token, "text models: number of context tokens", at_least(0));
+  add("conv", &m.conv, "final 3x3 convolution");
+  add("skip", &m.skip, "long skip connections");
+  add("attention", &m.attention, "kind of each of the depth + 1 blocks in order; empty: as arch says", {},
+      {"softmax", "cog", "expressive"});
+}
+
+void data_fields(std::vector<Field>& list, DataConfig& d) {
+  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
+                       std::vector<std::string> choices = {}) {
+    list.push_back({"data", name, value, help, range, std::move(choices)});
+  };
+  add("path", &d.path, "folder, .tar (`file.tar:subtree`, `train-*.tar`), CIFAR-10 .bin files or list of images");
+  add("format", &d.format, "auto looks at the path", {}, {"auto", "folder", "tar", "cifar", "list"});
+  add("classes", &d.classes, "class folders to use in the order of their labels; empty: all of them, sorted");
+  add("random_flip", &d.random_flip, "mirror half of the images");
+  add("crop", &d.crop, "how an image becomes a square: the middle, or a random part of 0.8 to 1 of it", {},
+      {"center", "random"});
+  add("workers", &d.workers, "decoding threads; 0: half of the processors, at most 8", between(0, 256));
+  add("cache_mb", &d.cache_mb, "decoded images are kept in memory if all of them fit in so much", between(0, 1 << 20));
+  add("max_bad_share", &d.max_bad_share, "share of broken images that is skipped; more stop the run", between(0, 1));
+}
+
+void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
+  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
+                       std::vector<std::string> choices = {}) {
+    list.push_back({"diffusion", name, value, help, range, std::move(choices)});
+  };
+  add("schedule", &d.schedule, "noise: the continuous VP SDE, or 1000 steps of DDPM, improved DDPM, Stable Diffusion",
+      {}, {"vp", "linear", "cosine", "sd"});
+  add("prediction", &d.prediction, "what the network predicts", {}, {"eps", "x0", "v"});
+  add("loss_weight", &d.loss_weight, "weight of a noise level in the loss", {}, {"none", "min_snr"});
+  add("gamma", &d.gamma, "of min_snr: signal-to-noise ratios are cut here", above(0));
+}
+
+void train_fields(std::vector<Field>& list, TrainConfig& t) {
+  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
+                       std::vector<std::string> choices = {}) {
+    list.push_back({"train", name, value, help, range, std::move(choices)});
+  };
+  add("batch_size", &t.batch_size, "images a step", between(1, 1 << 20));
+  add("max_steps", &t.max_steps, "steps of the whole run", between(1, 1e9));
+  add("lr", &t.lr, "learning rate after warm-up", Range{0, 1, true, false});
+  add("warmup_steps", &t.warmup_steps, "steps over which it rises linearly from 0", between(0, 1e9));
+  add("lr_schedule", &t.lr_schedule, "after warm-up: constant, or down to 0 along a cosine at max_steps", {},
+      {"constant", "cosine"});
+  add("beta1", &t.beta1, "AdamW: decay of the gradient's mean", kBelowOne);
+  add("beta2", &t.beta2, "AdamW: decay of its square's mean", kBelowOne);
+  add("eps", &t.eps, "AdamW: added to the root", above(0));
+  add("weight_decay", &t.weight_decay, "AdamW: decoupled decay", between(0, 1));
+  add("grad_clip", &t.grad_clip, "largest norm of the gradient; 0: not clipped", at_least(0));
+  add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result", kBelowOne);
+  add("label_drop", &t.label_drop, "share of labels replaced by the null class (p_uncond)", kBelowOne);
+  add("seed", &t.seed, "of everything random");
+  add("dtype", &t.dtype, "working precision; auto: bf16 where the processor is fast at it", {},
+      {"auto", "f32", "bf16"});
+  add("save_every", &t.save_every, "steps between checkpoints", between(1, 1e9));
+  add("keep_last", &t.keep_last, "checkpoints kept; 0: all", between(0, 1 << 20));
+  add("log_every", &t.log_every, "steps between lines of metrics.jsonl", between(1, 1e9));
+  add("threads", &t.threads, "of the network; 0: one per processor", between(0, 4096));
+}
+
+void sample_fields(std::vector<Field>& list, SampleConfig& s) {
+  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
+                       std::vector<std::string> choices = {}) {
+    list.push_back({"sample", name, value, help, range, std::move(choices)});
+  };
+  add("every", &s.every, "steps between preview grids; 0: none", between(0, 1e9));
+  add("count", &s.count, "images of a grid", between(1, 4096));
+  add("steps", &s.steps, "network evaluations of an image", between(1, 10000));
+  add("sampler", &s.sampler, "solver", {}, solver_names());
+  add("order", &s.order, "of dpm++ and dpm; 0: the solver's usual one", between(0, 3));
+  add("cfg_scale", &s.cfg_scale, "classifier-free guidance; 1: off", between(0, 1000));
+  add("seed", &s.seed, "of the first image; the others count up");
+}
+
+// Plain decimals where they are readable: YAML 1.1 readers take 2e-04, without a point, for a string.
+std::string number_text(double v) {
+  char text[64];
+  const double size = std::abs(v);
+  const bool plain = size == 0 || (size >= 1e-12 && size < 1e16);
+  const auto end = plain ? std::to_chars(text, text + sizeof text, v, std::chars_format::fixed)
+                         : std::to_chars(text, text + sizeof text, v);
+  return {text, end.ptr};
+}
+
+std::string list_text(const std::vector<std::string>& items) {
+  std::vector<std::string> quoted;
+  for (const std::string& item : items) quoted.push_back(yaml_quote(item));
+  return "[" + join(quoted) + "]";
+}
+
+struct Printer {
+  std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
+  std::string operator()(const double* v) const { return number_text(*v); }
+  std::string operator()(const std::string* v) const { return v->empty() ? "" : yaml_quote(*v); }
+  std::string operator()(const std::vector<std::string>* v) const { return v->empty() ? "" : list_text(*v); }
+  std::string operator()(const std::vector<AttentionKind>* v) const {
+    std::vector<std::string> names;
+    for (const AttentionKind kind : *v) names.push_back(name_of(kind));
+    return (*this)(&names);
+  }
+  template <class Integer>
+  std::string operator()(const Integer* v) const {
+    return std::to_string(*v);
+  }
+};
+
+// Empty for an empty text or list.
+std::string value_text(const Field& field) { return std::visit(Printer{}, field.value); }
+
+}  // namespace
+
+std::vector<Field> fields(RunConfig& config) {
+  std::vector<Field> list;
+  model_fields(list, config);
+  data_fields(list, config.data);
+  diffusion_fields(list, config.diffusion);
+  train_fields(list, config.train);
+  sample_fields(list, config.sample);
+  return list;
+}
+
+std::string range_text(const Range& range) {
+  if (range.max < kInf)
+    return concat("in ", range.min_open ? "(" : "[", number_text(range.min), ", ", number_text(range.max),
+                  range.max_open ? ")" : "]");
+  return range.min > -kInf ? concat(range.min_open ? "> " : ">= ", number_text(range.min)) : "";
+}
+
+std::string dump_config(const RunConfig& config) {
+  RunConfig copy = config;
+  std::string out, section;
+  for (const Field& field : fields(copy)) {
+    const std::string text = value_text(field);
+    if (text.empty()) continue;  // nothing is the default of all that may be empty
+    if (field.section != section) out += concat(section.empty() ? "" : "\n", field.section, ":\n");
+    section = field.section;
+    out += concat("  ", field.name, ": ", text, "\n");
+  }
+  return out;
+}
+
+std::string describe_config() {
+  RunConfig defaults;
+  std::string out, section;
+  for (const Field& field : fields(defaults)) {
+    if (field.section != section)
+      out += concat(section.empty() ? "" : "\n", "### ", field.section,
+                    "\n\n| key | default | accepted | meaning |\n|---|---|---|---|\n");
+    section = field.section;
+    const std::string value = value_text(field);
+    out += concat("| `", field.name, "` | ", value.empty() ? "" : "`" + value + "`", " | ", expectation(field), " | ",
+                  field.help, " |\n");
+  }
+  return out;
+}
+
+}  // namespace uvic

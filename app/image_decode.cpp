@@ -1,0 +1,70 @@
+#include <exception>
+#include <opencv2/core.hpp>
+#include <opencv2/core/utils/logger.hpp>
+#include <opencv2/imgcodecs.hpp>
+
+#include "app/image_io.h"
+#include "app/png.h"
+#include "kernels/core/error.h"
+
+namespace uvic {
+namespace {
+
+// libjpeg pads a file that ends early with gray and only warns. Entropy-coded data holds 0xff only before 0 or a
+// restart marker, and segments are skipped by their length, so that a thumbnail's end marker does not count.
+bool has_jpeg_end(std::span<const uint8_t> b) {
+  for (size_t at = 2; at + 1 < b.size();) {
+    if (b[at] != 0xff || b[at + 1] == 0xff) {
+      ++at;
+      continue;
+    }
+    const int marker = b[at + 1];
+    if (marker == 0xd9) return true;
+    const bool alone = marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8);
+    if (!alone && at + 3 >= b.size()) return false;
+    at += alone ? 2 : 2 + static_cast<size_t>(b[at + 2] << 8 | b[at + 3]);
+  }
+  return false;
+}
+
+}  // namespace
+
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
+  // The loader's threads are the parallelism; OpenCV's own would fight with them, and its warnings name no file.
+  [[maybe_unused]] static const bool once = [] {
+    cv::setNumThreads(1);
+    cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
+    return true;
+  }();
+  const ImageHeader header = probe_image(bytes, name);
+  UVIC_CHECK(header.format != ImageFormat::unknown, name,
+             bytes.empty() ? ": empty file" : ": not a JPEG, PNG, WebP or BMP image");
+  if (header.format == ImageFormat::png) walk_png(bytes, name, false);
+  UVIC_CHECK(header.format != ImageFormat::jpeg || has_jpeg_end(bytes), name, ": truncated JPEG file: no end marker");
+
+  Image image{static_cast<int>(header.height), static_cast<int>(header.width), {}};
+  cv::Mat decoded;
+  try {
+    const cv::Mat source(1, static_cast<int>(bytes.size()), CV_8U, const_cast<uint8_t*>(bytes.data()));
+    decoded = cv::imdecode(source, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+  } catch (const std::exception&) {  // cv::Exception or bad_alloc; an empty result below is the other way to fail
+    decoded.release();
+  }
+  UVIC_CHECK(!decoded.empty(), name, ": damaged image file: its pixels cannot be decoded");
+  UVIC_CHECK(decoded.rows == image.height && decoded.cols == image.width && decoded.type() == CV_8UC3, name,
+             ": decoded to ", decoded.cols, " x ", decoded.rows, ", its header says ", header.width, " x ",
+             header.height);
+  image.rgb.resize(decoded.total() * 3);
+  uint8_t* out = image.rgb.data();
+  for (int y = 0; y < decoded.rows; ++y) {
+    const uint8_t* row = decoded.ptr<uint8_t>(y);
+    for (int x = 0; x < decoded.cols; ++x, row += 3, out += 3) {
+      out[0] = row[2];
+      out[1] = row[1];
+      out[2] = row[0];
+    }
+  }
+  return image;
+}
+
+}  // namespace uvic

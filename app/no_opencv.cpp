@@ -1,0 +1,12 @@
+// Built instead of image_decode.cpp when UVIC_OPENCV is off.
+#include "app/image_io.h"
+#include "kernels/core/error.h"
+
+namespace uvic {
+
+Image decode_image(std::span<const uint8_t>, const std::string& name) {
+  throw Error(name + ": image files cannot be read: uvic was built without OpenCV",
+              "configure with -DUVIC_OPENCV=ON, or use CIFAR-10's binary version");
+}
+
+}  // namespace uvic
