@@ -1,7 +1,12 @@
 // Stands where the CUDA backend will be: everything links, and any use says what is missing.
 
 #include "kernels/core/memory.h"
+#include "kernels/ops/conv.h"
 #include "kernels/ops/linear.h"
+#include "kernels/ops/norm.h"
+#include "kernels/ops/pointwise.h"
+#include "kernels/ops/tokens.h"
+#include "kernels/ops/update.h"
 
 namespace uvic::cuda {
 namespace {
@@ -17,5 +22,36 @@ void linear_forward(Context&, const LinearArgs&, Tensor, Tensor) { absent(); }
 void linear_backward(Context&, const LinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void skip_linear_forward(Context&, const SkipLinearArgs&, Tensor) { absent(); }
 void skip_linear_backward(Context&, const SkipLinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+
+void layernorm_forward(Context&, const LayerNormArgs&, Tensor, Tensor) { absent(); }
+void layernorm_backward(Context&, const LayerNormArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+
+void conv2d_forward(Context&, const Conv2dArgs&, Tensor) { absent(); }
+void conv2d_backward(Context&, const Conv2dArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
+
+void patchify(Context&, Tensor, int, Tensor) { absent(); }
+void patchify_backward(Context&, Tensor, int, Tensor) { absent(); }
+void unpatchify(Context&, Tensor, int, Tensor) { absent(); }
+void unpatchify_backward(Context&, Tensor, int, Tensor) { absent(); }
+void timestep_embedding(Context&, Tensor, Tensor) { absent(); }
+void embedding_forward(Context&, Tensor, Tensor, Tensor) { absent(); }
+void embedding_backward(Context&, Tensor, Tensor, Tensor) { absent(); }
+void place_tokens(Context&, Tensor, Tensor, int64_t, Tensor) { absent(); }
+void take_tokens(Context&, Tensor, int64_t, Tensor) { absent(); }
+void position_backward(Context&, Tensor, Tensor) { absent(); }
+
+void cast(Context&, Tensor, Tensor) { absent(); }
+void accumulate(Context&, Tensor, Tensor) { absent(); }
+void zero(Context&, Tensor) { absent(); }
+void random_normal(Context&, std::span<const RandomKey>, Tensor) { absent(); }
+void linear_combination(Context&, std::span<const Term>, Tensor) { absent(); }
+void clamp(Context&, double, double, Tensor) { absent(); }
+void noising(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void mse(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void pixels_to_image(Context&, Tensor, Tensor) { absent(); }
+void image_to_pixels(Context&, Tensor, Tensor) { absent(); }
+
+double squared_norm(Context&, Tensor) { absent(); }
+void adamw_ema(Context&, const AdamWArgs&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 
 }  // namespace uvic::cuda

@@ -1,0 +1,97 @@
+#include "kernels/ops/conv.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd/conv.h"
+#include "kernels/ops/pointwise.h"
+
+namespace uvic::cpu {
+namespace {
+
+constexpr int64_t kRows = 16;  // rows of one piece of an image
+
+const ConvKernels& kernels(const Context& ctx) { return pick(ctx, avx2::conv_kernels, avx512::conv_kernels); }
+
+int64_t plane_size(const PaddedPlanes& p) { return (p.h + p.k - 1) * p.stride; }
+
+// The convolutions of these networks have three or four channels: too few for a matrix product, so we convolve
+// directly, along rows, over a padded f32 copy that makes borders and bf16 disappear.
+PaddedPlanes padding_of(const Tensor& image, int64_t k) {
+  const int64_t w = image.dim(3);
+  return {image.dim(2), w, k, (w + 15) / 16 * 16 + k - 1};
+}
+
+// image [B, C, h, w] as B C padded planes, from the arena.
+float* pad(Context& ctx, const PaddedPlanes& p, Tensor image) {
+  const int64_t planes = image.dim(0) * image.dim(1), size = plane_size(p), border = p.k / 2;
+  float* padded = ctx.empty(DType::f32, {planes, size}).data<float>();
+  with_working(image.dtype(), [&](auto element) {
+    using T = decltype(element);
+    parallel_for(ctx, planes, 1, [&](int64_t i, int64_t) {
+      const T* src = image.data<T>() + i * p.h * p.w;
+      float* dst = padded + i * size;
+      std::fill(dst, dst + size, 0.0f);
+      for (int64_t row = 0; row < p.h; ++row)
+        for (int64_t j = 0; j < p.w; ++j) dst[(row + border) * p.stride + border + j] = to_float(src[row * p.w + j]);
+    });
+  });
+  return padded;
+}
+
+float* as_f32(Context& ctx, Tensor t) {
+  if (t.dtype() == DType::f32) return t.data<float>();
+  const Tensor copy = ctx.empty(DType::f32, t.shape());
+  cast(ctx, t, copy);
+  return copy.data<float>();
+}
+
+void correlate(Context& ctx, const PaddedPlanes& p, const float* padded, const float* weight, const float* b, int64_t C,
+               Tensor out) {
+  const int64_t M = out.dim(1), pieces = (p.h + kRows - 1) / kRows;
+  parallel_for(ctx, out.dim(0) * pieces, 1, [&](int64_t i, int64_t) {
+    const int64_t image = i / pieces, row = i % pieces * kRows;
+    kernels(ctx).correlate(p, padded + image * C * plane_size(p), weight, b, M, C, row, std::min(p.h, row + kRows),
+                           out.data<float>() + image * M * p.h * p.w);
+  });
+}
+
+}  // namespace
+
+void conv2d_forward(Context& ctx, const Conv2dArgs& a, Tensor y) {
+  const auto scope = ctx.scope("conv2d_forward");
+  const PaddedPlanes p = padding_of(a.x, a.w.dim(2));
+  const float *x = pad(ctx, p, a.x), *w = as_f32(ctx, a.w), *b = as_f32(ctx, a.b);
+  correlate(ctx, p, x, w, b, a.x.dim(1), y);
+}
+
+void conv2d_backward(Context& ctx, const Conv2dArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
+  const auto scope = ctx.scope("conv2d_backward");
+  const int64_t B = a.x.dim(0), C = a.x.dim(1), M = a.w.dim(0), k = a.w.dim(2);
+  const PaddedPlanes p = padding_of(a.x, k);
+  const int64_t size = plane_size(p), image = p.h * p.w;
+  const float *x = pad(ctx, p, a.x), *g = dy.data<float>();
+
+  // One piece a filter plane, and the images in order inside it: no partial sums to keep.
+  parallel_for(ctx, M * C, 1, [&](int64_t i, int64_t) {
+    const int64_t m = i / C, c = i % C;
+    for (int64_t n = 0; n < B; ++n)
+      kernels(ctx).weight_gradient(p, x + (n * C + c) * size, g + (n * M + m) * image, dw.data<float>() + i * k * k);
+  });
+  for (int64_t m = 0; m < M; ++m)
+    for (int64_t n = 0; n < B; ++n) db.data<float>()[m] += kernels(ctx).sum(g + (n * M + m) * image, image);
+
+  if (!dx) return;
+  // dx is the correlation of dy with the filters turned by half a turn and their channels swapped.
+  const float *w = as_f32(ctx, a.w), *padded = pad(ctx, p, dy);
+  float* turned = ctx.empty(DType::f32, {C, M, k, k}).data<float>();
+  for (int64_t c = 0; c < C; ++c)
+    for (int64_t m = 0; m < M; ++m)
+      for (int64_t i = 0; i < k * k; ++i) turned[(c * M + m) * k * k + i] = w[(m * C + c) * k * k + k * k - 1 - i];
+  const Tensor out = dx.dtype() == DType::f32 ? dx : ctx.empty(DType::f32, dx.shape());
+  correlate(ctx, p, padded, turned, nullptr, M, out);
+  if (dx.dtype() != DType::f32) cast(ctx, out, dx);
+}
+
+}  // namespace uvic::cpu

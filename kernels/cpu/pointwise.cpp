@@ -1,0 +1,172 @@
+#include "kernels/ops/pointwise.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/parallel.h"
+
+namespace uvic::cpu {
+namespace {
+
+// Elements of one piece. These loops run at the speed of memory in the AVX2 code the compiler makes of them, so they
+// have no second copy in simd/.
+constexpr int64_t kPiece = 1 << 14;
+
+template <class F>
+void with_float(DType dtype, const F& f) {
+  dtype == DType::f64 ? f(0.0) : with_working(dtype, f);
+}
+
+// Through float, unless both are at least that wide.
+template <class To, class From>
+To convert(From x) {
+  if constexpr (sizeof(From) == 2) {
+    return convert<To>(to_float(x));
+  } else if constexpr (sizeof(To) == 2) {
+    return to_bf16(static_cast<float>(x));
+  } else {
+    return static_cast<To>(x);
+  }
+}
+
+}  // namespace
+
+void cast(Context& ctx, Tensor src, Tensor dst) {
+  with_float(src.dtype(), [&](auto from) {
+    with_float(dst.dtype(), [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      const From* s = src.data<From>();
+      To* d = dst.data<To>();
+      parallel_for(ctx, dst.numel(), kPiece, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) d[i] = convert<To>(s[i]);
+      });
+    });
+  });
+}
+
+void accumulate(Context& ctx, Tensor src, Tensor dst) {
+  with_working(src.dtype(), [&](auto from) {
+    with_working(dst.dtype(), [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      const From* s = src.data<From>();
+      To* d = dst.data<To>();
+      parallel_for(ctx, dst.numel(), kPiece, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) d[i] = from_float<To>(to_float(d[i]) + to_float(s[i]));
+      });
+    });
+  });
+}
+
+void zero(Context& ctx, Tensor dst) {
+  char* d = static_cast<char*>(dst.raw());
+  parallel_for(ctx, static_cast<int64_t>(dst.bytes()), kPiece * 16,
+               [&](int64_t begin, int64_t end) { std::memset(d + begin, 0, static_cast<size_t>(end - begin)); });
+}
+
+void random_normal(Context& ctx, std::span<const RandomKey> keys, Tensor out) {
+  const int64_t n = out.dim(1), blocks = (n + 3) / 4;
+  with_exact(out.dtype(), [&](auto element) {
+    using T = decltype(element);
+    parallel_for(ctx, out.dim(0) * blocks, kPiece / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t row = i / blocks, block = i % blocks;
+        const Normal4 four = normal(philox(keys[static_cast<size_t>(row)], static_cast<uint32_t>(block)));
+        T* to = out.data<T>() + row * n + block * 4;
+        for (int64_t j = 0; j < std::min<int64_t>(4, n - block * 4); ++j) to[j] = static_cast<T>(four.v[j]);
+      }
+    });
+  });
+}
+
+void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out) {
+  with_exact(out.dtype(), [&](auto element) {
+    using T = decltype(element);
+    parallel_for(ctx, out.numel(), kPiece, [&](int64_t begin, int64_t end) {
+      // A block's sums are complete before it is stored, so out may be any of the terms.
+      constexpr int64_t kBlock = 256;
+      std::array<double, kBlock> sum;
+      for (int64_t at = begin; at < end; at += kBlock) {
+        const int64_t n = std::min(kBlock, end - at);
+        sum.fill(0);
+        for (const Term& term : terms) {
+          const T* x = term.x.data<T>() + at;
+          for (int64_t i = 0; i < n; ++i) sum[static_cast<size_t>(i)] += term.coefficient * static_cast<double>(x[i]);
+        }
+        T* to = out.data<T>() + at;
+        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(sum[static_cast<size_t>(i)]);
+      }
+    });
+  });
+}
+
+void clamp(Context& ctx, double lo, double hi, Tensor x) {
+  with_exact(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const T low = static_cast<T>(lo), high = static_cast<T>(hi);
+    T* v = x.data<T>();
+    parallel_for(ctx, x.numel(), kPiece, [&](int64_t begin, int64_t end) {
+      // Written so that a NaN stays one: it must reach whoever checks for it.
+      for (int64_t i = begin; i < end; ++i) v[i] = v[i] < low ? low : v[i] > high ? high : v[i];
+    });
+  });
+}
+
+void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t) {
+  const int64_t B = x0.dim(0), n = x0.numel() / std::max<int64_t>(B, 1);
+  parallel_for(ctx, B, 1, [&](int64_t b, int64_t) {
+    const float a = alpha.data<float>()[b], s = sigma.data<float>()[b];
+    const float *x = x0.data<float>() + b * n, *e = eps.data<float>() + b * n;
+    float* to = x_t.data<float>() + b * n;
+    for (int64_t i = 0; i < n; ++i) to[i] = a * x[i] + s * e[i];
+  });
+}
+
+void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred) {
+  const int64_t B = pred.dim(0), n = pred.numel() / B;
+  parallel_for(ctx, B, 1, [&](int64_t b, int64_t) {
+    const float *p = pred.data<float>() + b * n, *t = target.data<float>() + b * n;
+    const double w = weight ? static_cast<double>(weight.data<float>()[b]) : 1.0;
+    const float slope = static_cast<float>(w * 2 / (static_cast<double>(B) * static_cast<double>(n)));
+    float* d = dpred ? dpred.data<float>() + b * n : nullptr;
+    std::array<double, 8> sum{};  // eight chains of additions instead of one
+    for (int64_t i = 0; i < n; i += 8)
+      for (int64_t j = 0; j < std::min<int64_t>(8, n - i); ++j) {
+        const float e = p[i + j] - t[i + j];
+        sum[static_cast<size_t>(j)] += static_cast<double>(e) * static_cast<double>(e);
+        if (d) d[i + j] = slope * e;
+      }
+    double total = 0;
+    for (const double s : sum) total += s;
+    loss.data<float>()[b] = static_cast<float>(total / static_cast<double>(n));
+  });
+}
+
+void pixels_to_image(Context& ctx, Tensor pixels, Tensor image) {
+  const int64_t C = image.dim(1), hw = image.dim(2) * image.dim(3);
+  parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
+    const uint8_t* src = pixels.data<uint8_t>() + b * C * hw;
+    float* dst = image.data<float>() + b * C * hw;
+    for (int64_t c = 0; c < C; ++c)
+      for (int64_t i = 0; i < hw; ++i) dst[c * hw + i] = static_cast<float>(src[i * C + c]) / 127.5f - 1.0f;
+  });
+}
+
+void image_to_pixels(Context& ctx, Tensor image, Tensor pixels) {
+  const int64_t C = image.dim(1), hw = image.dim(2) * image.dim(3);
+  parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
+    const float* src = image.data<float>() + b * C * hw;
+    uint8_t* dst = pixels.data<uint8_t>() + b * C * hw;
+    for (int64_t c = 0; c < C; ++c)
+      for (int64_t i = 0; i < hw; ++i) {
+        const float half = 0.5f * (src[c * hw + i] + 1.0f);
+        const float unit = half > 0.0f ? std::min(half, 1.0f) : 0.0f;  // a NaN fails the comparison
+        dst[i * C + c] = static_cast<uint8_t>(unit * 255.0f + 0.5f);
+      }
+  });
+}
+
+}  // namespace uvic::cpu
