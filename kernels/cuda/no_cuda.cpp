@@ -1,6 +1,7 @@
 // Stands where the CUDA backend will be: everything links, and any use says what is missing.
 
 #include "kernels/core/memory.h"
+#include "kernels/ops/attention.h"
 #include "kernels/ops/conv.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/norm.h"
@@ -17,6 +18,9 @@ namespace {
 
 void* allocate(int, size_t) { absent(); }
 void release(int, void*, size_t) noexcept {}
+
+void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
+void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
 
 void linear_forward(Context&, const LinearArgs&, Tensor, Tensor) { absent(); }
 void linear_backward(Context&, const LinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }

@@ -106,6 +106,13 @@ UVIC_INLINE F32 copysign(F32 a, F32 from) {
   return {_mm256_or_ps(_mm256_andnot_ps(sign_bit, a.lo), _mm256_and_ps(sign_bit, from.lo)),
           _mm256_or_ps(_mm256_andnot_ps(sign_bit, a.hi), _mm256_and_ps(sign_bit, from.hi))};
 }
+UVIC_INLINE F32 times_sign(F32 a, F32 z) {
+  const auto half = [](__m256 x, __m256 y) {
+    const __m256 nonzero = _mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_NEQ_UQ);
+    return _mm256_and_ps(nonzero, _mm256_xor_ps(x, _mm256_and_ps(y, _mm256_set1_ps(-0.0f))));
+  };
+  return {half(a.lo, z.lo), half(a.hi, z.hi)};
+}
 UVIC_INLINE Mask operator<(F32 a, F32 b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
 }

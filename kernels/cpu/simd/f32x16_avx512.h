@@ -69,6 +69,12 @@ UVIC_INLINE Mask operator==(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v,
 UVIC_INLINE Mask lanes_below(int64_t n) { return {first(n)}; }
 UVIC_INLINE F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
 UVIC_INLINE F32 keep(Mask m, F32 a) { return {_mm512_maskz_mov_ps(m.v, a.v)}; }  // 0 in the other lanes
+UVIC_INLINE F32 times_sign(F32 a, F32 z) {
+  const __mmask16 nonzero = _mm512_cmp_ps_mask(z.v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  return {
+      _mm512_castsi512_ps(_mm512_maskz_ternarylogic_epi32(nonzero, _mm512_castps_si512(a.v), _mm512_castps_si512(z.v),
+                                                          _mm512_set1_epi32(INT32_MIN), 0x78))};  // a ^ (z & sign bit)
+}
 // a times 2^n, where the low nine bits of shifted's representation hold n: see exp.
 UVIC_INLINE F32 add_exponent(F32 a, F32 shifted) {
   return {_mm512_castsi512_ps(

@@ -10,7 +10,7 @@
 //   load(p), load(p, n)           16 or the first n lanes (0 <= n <= 16; the rest is 0) from float* or bf16*
 //   store(p, a), store(p, a, n)   the mirror; to bf16 rounds to nearest even
 //   + - * / and unary -, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b, sqrt, abs, copysign(a, sign_from)
-//   max, min                      the second operand where one is NaN
+//   times_sign(a, z) = a sign(z), sign(0) = 0;  max, min: the second operand where one is NaN
 //   <, ==, lanes_below(n)         Mask;  select(mask, yes, no);  keep(mask, a) is 0 in the other lanes
 
 #ifdef __AVX512F__
@@ -36,9 +36,12 @@ UVIC_INLINE float max_of(F32 a) {
   return _mm_cvtss_f32(_mm_max_ss(x2, _mm_movehdup_ps(x2)));
 }
 
-UVIC_INLINE F32 sign(F32 a) {  // -1, 0, 1; 0 for either zero
-  return copysign(keep(set(0.0f) < abs(a), set(1.0f)), a);
-}
+// ---- with one number for every lane ---------------------------------------------------------------------------------
+UVIC_INLINE F32 operator+(F32 a, float b) { return a + set(b); }
+UVIC_INLINE F32 operator-(F32 a, float b) { return a - set(b); }
+UVIC_INLINE F32 operator*(F32 a, float b) { return a * set(b); }
+UVIC_INLINE F32 min(F32 a, float b) { return min(a, set(b)); }
+UVIC_INLINE F32 sign(F32 a) { return times_sign(set(1.0f), a); }  // -1, 0, 1; 0 for either zero
 
 // ---- exp ------------------------------------------------------------------------------------------------------------
 // x = n ln2 + r, |r| <= ln2 / 2, exp(x) = 2^n exp(r). Adding 1.5 * 2^23 leaves n in the low bits of the sum, ready to

@@ -1,0 +1,104 @@
+#include "kernels/ops/attention.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd/attention.h"
+
+namespace uvic::cpu {
+namespace {
+
+const AttentionKernels& kernels_for(const Context& ctx) {
+  return pick(ctx, avx2::attention_kernels, avx512::attention_kernels);
+}
+
+const AttentionPasses& passes_for(const AttentionKernels& kernels, const AttentionArgs& a) {
+  const auto kind = static_cast<size_t>(a.kind);
+  return a.qkv.dtype() == DType::bf16 ? kernels.bf16[kind] : kernels.f32[kind];
+}
+
+// Addresses of heads: head n is head n % H of image n / H.
+struct Heads {
+  int64_t B, L, H, D;
+  size_t element;
+  explicit Heads(const Tensor& qkv)
+      : B(qkv.dim(0)), L(qkv.dim(1)), H(qkv.dim(3)), D(qkv.dim(4)), element(size_of(qkv.dtype())) {}
+
+  int64_t count() const { return B * H; }
+  void* in_qkv(const Tensor& t, int64_t n, int64_t part) const {
+    return static_cast<char*>(t.raw()) + static_cast<size_t>((n / H * L * 3 + part) * H + n % H) * D_bytes();
+  }
+  void* in_o(const Tensor& t, int64_t n) const {
+    return static_cast<char*>(t.raw()) + static_cast<size_t>(n / H * L * H + n % H) * D_bytes();
+  }
+  size_t D_bytes() const { return static_cast<size_t>(D) * element; }
+
+  AttentionHead at(int64_t n, const AttentionArgs& a, const Tensor& o, const Tensor& stat) const {
+    return {.L = L,
+            .D = D,
+            .qkv_stride = 3 * H * D,
+            .o_stride = H * D,
+            .scale = a.scale,
+            .causal = a.causal,
+            .q = in_qkv(a.qkv, n, 0),
+            .k = in_qkv(a.qkv, n, 1),
+            .v = in_qkv(a.qkv, n, 2),
+            .o = in_o(o, n),
+            .stat = stat.empty() ? nullptr : stat.data<float>() + n * L};
+  }
+};
+
+// One piece of scratch for each of workers, and the distance between them.
+struct Scratch {
+  char* memory;
+  int64_t bytes;
+  Scratch(Context& ctx, int64_t workers, int64_t each) : memory(nullptr), bytes((each + 63) / 64 * 64) {
+    memory = static_cast<char*>(ctx.arena().allocate(static_cast<size_t>(workers * bytes)));
+  }
+  void* of(int64_t worker) const { return memory + worker * bytes; }
+};
+
+}  // namespace
+
+// A task is a head, or a part of its rows where there are fewer heads than threads: every part packs the head's keys
+// and values again, which is a small price beside an idle core. A row's result does not depend on the cut.
+void attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat) {
+  const Heads heads(a.qkv);
+  const AttentionKernels& kernels = kernels_for(ctx);
+  const AttentionPasses& passes = passes_for(kernels, a);
+  if (a.qkv.numel() == 0) return;
+  const int64_t blocks = (heads.L + kernels.block_rows - 1) / kernels.block_rows;
+  const int64_t parts = std::min(blocks, (ctx.threads() + heads.count() - 1) / heads.count());
+  const int64_t tasks = heads.count() * parts, workers = std::min<int64_t>(ctx.threads(), tasks);
+  const auto scope = ctx.scope("attention_forward");
+  const Scratch scratch(ctx, workers, kernels.forward_bytes(heads.L, heads.D));
+  parallel_for(ctx, workers, 1, [&](int64_t worker, int64_t) {
+    for (int64_t task = tasks * worker / workers; task < tasks * (worker + 1) / workers; ++task) {
+      const int64_t n = task / parts, part = task % parts;
+      const int64_t begin = blocks * part / parts * kernels.block_rows;
+      const int64_t end = std::min(heads.L, blocks * (part + 1) / parts * kernels.block_rows);
+      passes.forward(heads.at(n, a, o, stat), begin, end, scratch.of(worker));
+    }
+  });
+}
+
+// A task is a whole head: gradients of its keys and values are sums over all its rows, taken in one order.
+void attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat, Tensor grad_o, Tensor dqkv) {
+  const Heads heads(a.qkv);
+  const AttentionKernels& kernels = kernels_for(ctx);
+  const AttentionPasses& passes = passes_for(kernels, a);
+  if (a.qkv.numel() == 0) return;
+  const int64_t tasks = heads.count(), workers = std::min<int64_t>(ctx.threads(), tasks);
+  const auto scope = ctx.scope("attention_backward");
+  const Scratch scratch(ctx, workers, kernels.backward_bytes(heads.L, heads.D));
+  parallel_for(ctx, workers, 1, [&](int64_t worker, int64_t) {
+    for (int64_t n = tasks * worker / workers; n < tasks * (worker + 1) / workers; ++n) {
+      AttentionHead head = heads.at(n, a, o, stat);
+      head.grad_o = heads.in_o(grad_o, n);
+      head.dq = heads.in_qkv(dqkv, n, 0);
+      head.dk = heads.in_qkv(dqkv, n, 1);
+      head.dv = heads.in_qkv(dqkv, n, 2);
+      passes.backward(head, scratch.of(worker));
+    }
+  });
+}
+
+}  // namespace uvic::cpu
