@@ -1,0 +1,171 @@
+#include "sampler/sampler.h"
+
+#include "kernels/ops/pointwise.h"
+#include "tests/sampler/golden.h"
+
+namespace uvic {
+namespace {
+
+using test::error_of;
+
+const Schedule kVp = Schedule::named("vp", LabelKind::t999);
+const Schedule kSd = Schedule::named("sd", LabelKind::n);
+
+// Exact for data N(0, 0.25): the test of everything that needs some network and not a particular one. f32 like a real
+// one.
+Denoiser gaussian(const Schedule& schedule, double labels_per_t, int* calls = nullptr) {
+  return [&schedule, labels_per_t, calls](Context& ctx, Tensor x, double label, Tensor out) {
+    if (calls) ++*calls;
+    const NoiseLevel l = schedule.at(label / labels_per_t);
+    const Term term{l.sigma / (0.25 * l.alpha * l.alpha + l.sigma * l.sigma), x};
+    linear_combination(ctx, {&term, 1}, out);
+  };
+}
+
+std::vector<double> run(const SamplerOptions& options, const std::vector<uint64_t>& seeds, int* calls = nullptr) {
+  Context ctx;
+  const OwnedTensor x({}, DType::f32, {static_cast<int64_t>(seeds.size()), 3, 5, 7});
+  initial_noise(ctx, seeds, x.tensor);
+  sample(ctx, kVp, gaussian(kVp, 999, calls), options, solver_noise(ctx, seeds), x.tensor);
+  return test::values(x.tensor);
+}
+
+TEST(Sampler, StepsCountEvaluations) {
+  for (const std::string& solver : solver_names()) {
+    for (const int steps : {1, 2, 7, 20}) {
+      int calls = 0;
+      run({.solver = solver, .steps = steps}, {1}, &calls);
+      EXPECT_EQ(calls, steps) << solver;
+    }
+  }
+  int calls = 0;
+  run({.steps = 20, .denoise = true}, {1}, &calls);
+  EXPECT_EQ(calls, 21);
+}
+
+TEST(Sampler, AnImageDependsOnItsSeedAlone) {
+  for (const std::string& solver : solver_names()) {
+    const SamplerOptions options{.solver = solver, .steps = 6, .eta = solver == "ddim" ? 0.7 : 0};
+    std::vector<uint64_t> seeds;
+    for (uint64_t i = 0; i < 16; ++i) seeds.push_back(1000 + i);
+    const std::vector<double> all = run(options, seeds);
+    const size_t n = all.size() / seeds.size();
+    for (const size_t batch : {size_t{1}, size_t{3}}) {
+      for (size_t first : {size_t{0}, 16 - batch}) {
+        const auto at = static_cast<ptrdiff_t>(first);
+        const std::vector<double> some =
+            run(options, {seeds.begin() + at, seeds.begin() + at + static_cast<ptrdiff_t>(batch)});
+        const std::vector<double> same(all.begin() + at * static_cast<ptrdiff_t>(n),
+                                       all.begin() + (at + static_cast<ptrdiff_t>(batch)) * static_cast<ptrdiff_t>(n));
+        EXPECT_EQ(some, same) << solver << ", batch " << batch;
+      }
+    }
+    EXPECT_NE(std::vector<double>(all.begin(), all.begin() + static_cast<ptrdiff_t>(n)),
+              std::vector<double>(all.end() - static_cast<ptrdiff_t>(n), all.end()));
+  }
+}
+
+TEST(Sampler, DdimWithEtaOneIsDdpm) {
+  const std::vector<uint64_t> seeds{1, 2, 3};
+  const std::vector<double> ddim = run({.solver = "ddim", .steps = 30, .eta = 1}, seeds),
+                            ddpm = run({.solver = "ddpm", .steps = 30}, seeds);
+  EXPECT_LE(test::max_difference(ddim, ddpm), 1e-5);
+}
+
+TEST(Sampler, NoiseOfEveryStepDiffers) {
+  Context ctx;
+  const OwnedTensor a({}, DType::f32, {2, 9}), b({}, DType::f32, {2, 9}), c({}, DType::f32, {2, 9});
+  const NoiseSource noise = solver_noise(ctx, {5, 6});
+  noise(0, a.tensor);
+  noise(1, b.tensor);
+  initial_noise(ctx, std::vector<uint64_t>{5, 6}, c.tensor);
+  EXPECT_NE(test::values(a.tensor), test::values(b.tensor));
+  EXPECT_NE(test::values(a.tensor), test::values(c.tensor));
+  noise(0, b.tensor);
+  EXPECT_EQ(test::values(a.tensor), test::values(b.tensor));
+}
+
+TEST(Sampler, ObserverSeesEveryStepAndTheResult) {
+  Context ctx;
+  const OwnedTensor x = test::random_tensor(DType::f32, {2, 8}, 3);
+  std::vector<int> steps;
+  std::vector<double> last;
+  sample(ctx, kVp, gaussian(kVp, 999), {.steps = 4}, {}, x.tensor, [&](int step, Tensor state) {
+    steps.push_back(step);
+    last = test::values(state);
+  });
+  EXPECT_EQ(steps, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(last, test::values(x.tensor));
+}
+
+TEST(Sampler, LeavesTheArenaAsItWas) {
+  Context ctx;
+  for (const std::string& solver : solver_names()) {
+    const OwnedTensor x = test::random_tensor(DType::f32, {2, 8}, 3);
+    const Arena::Mark before = ctx.arena().mark();
+    sample(ctx, kVp, gaussian(kVp, 999), {.solver = solver, .steps = 4}, solver_noise(ctx, {1, 2}), x.tensor);
+    EXPECT_EQ(ctx.arena().mark(), before) << solver;
+  }
+}
+
+TEST(Sampler, EverySolverWalksEverySpacingOfBothKindsOfSchedule) {
+  for (const Schedule* schedule : {&kVp, &kSd}) {
+    for (const std::string& solver : solver_names()) {
+      for (const char* spacing : {"auto", "time", "logsnr", "quadratic", "karras"}) {
+        Context ctx;
+        const OwnedTensor x({}, DType::f32, {8, 512});
+        std::vector<uint64_t> seeds{1, 2, 3, 4, 5, 6, 7, 8};
+        initial_noise(ctx, seeds, x.tensor);
+        sample(ctx, *schedule, gaussian(*schedule, schedule == &kVp ? 999 : 1000),
+               {.solver = solver, .steps = 200, .spacing = spacing}, solver_noise(ctx, seeds), x.tensor);
+        double square = 0;
+        for (const double v : test::values(x.tensor)) square += v * v;
+        // 4096 numbers of variance 0.25: 5 deviations of the estimate are 11 %, the rest is left to discretisation.
+        EXPECT_NEAR(square / 4096, 0.25, 0.25 * 0.15) << solver << ", " << spacing << ", " << schedule->knots();
+      }
+    }
+  }
+}
+
+void expect_refused(const Schedule& schedule, const SamplerOptions& options, const std::vector<std::string>& parts) {
+  const std::string error = error_of([&] { validate(schedule, options); });
+  for (const std::string& part : parts) EXPECT_NE(error.find(part), std::string::npos) << error << "\n  lacks " << part;
+}
+
+TEST(Sampler, RefusesWhatDoesNotFit) {
+  expect_refused(kVp, {.solver = "dpm+"}, {"\"dpm+\"", "ddpm, ddim, dpm++, dpm, euler-maruyama, euler-ode"});
+  expect_refused(kVp, {.steps = 0}, {"steps", "1 or more", "0"});
+  expect_refused(kVp, {.order = 4}, {"order", "1 to 3", "4"});
+  expect_refused(kVp, {.steps = 1, .order = 3}, {"order 3", "got 1"});
+  expect_refused(kVp, {.solver = "ddim", .order = 2}, {"ddim", "order", "dpm++"});
+  expect_refused(kVp, {.eta = 0.5}, {"dpm++", "eta", "ddim"});
+  expect_refused(kVp, {.solver = "ddim", .eta = -1}, {"eta", "-1"});
+  expect_refused(kVp, {.solver = "euler-ode", .clip = true}, {"euler-ode", "clip", "ddpm, ddim and dpm++"});
+  expect_refused(kVp, {.spacing = "uniform"}, {"\"uniform\"", "time, logsnr, quadratic, karras"});
+  expect_refused(kSd, {.spacing = "leading"}, {"leading", "time, logsnr, quadratic, karras"});
+  expect_refused(kVp, {.solver = "ddim", .spacing = "trailing"}, {"trailing", "discrete"});
+  expect_refused(kSd, {.solver = "ddim", .steps = 1001}, {"1 to 1000", "1001"});
+  expect_refused(kSd, {.solver = "ddim", .steps = 50, .spacing = "leading", .steps_offset = 20}, {"steps_offset 20"});
+  expect_refused(kSd, {.solver = "ddim", .spacing = "time", .steps_offset = 1}, {"steps_offset", "leading"});
+  expect_refused(kSd, {.solver = "ddpm", .t_end = 0.01}, {"t_end", "whole training steps"});
+  expect_refused(kVp, {.t_end = 2}, {"t_end", "(0, 1)"});
+  expect_refused(kVp, {.solver = "ddpm", .variance = "medium"}, {"variance", "small or large"});
+  expect_refused(kVp, {.variance = "large"}, {"variance", "ddpm"});
+  expect_refused(kVp, {.solver = "ddim", .final_sigma = "min"}, {"final_sigma", "discrete"});
+  expect_refused(kVp, {.solver = "ddim", .denoise = true}, {"denoise", "dpm++"});
+
+  Context ctx;
+  const OwnedTensor x({}, DType::f32, {2, 8});
+  EXPECT_NE(error_of([&] { sample(ctx, kVp, gaussian(kVp, 999), {.solver = "ddpm"}, {}, x.tensor); }).find("noise"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] {
+              sample(ctx, kVp, gaussian(kVp, 999), {.solver = "ddim", .steps = 5, .eta = 3}, solver_noise(ctx, {1, 2}),
+                     x.tensor);
+            }).find("eta up to 1"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { initial_noise(ctx, std::vector<uint64_t>{1}, x.tensor); }).find("1 seeds"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace uvic
