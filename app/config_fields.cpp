@@ -130,7 +130,7 @@ std::string number_text(double v) {
 std::string list_text(const std::vector<std::string>& items) {
   std::vector<std::string> quoted;
   for (const std::string& item : items) quoted.push_back(yaml_quote(item));
-  return "[" + join(quoted) + "]";
+  return concat("[", join(quoted), "]");
 }
 
 struct Printer {
@@ -193,8 +193,8 @@ std::string describe_config() {
                     "\n\n| key | default | accepted | meaning |\n|---|---|---|---|\n");
     section = field.section;
     const std::string value = value_text(field);
-    out += concat("| `", field.name, "` | ", value.empty() ? "" : "`" + value + "`", " | ", expectation(field), " | ",
-                  field.help, " |\n");
+    out += concat("| `", field.name, "` | ", value.empty() ? "" : "`", value, value.empty() ? "" : "`", " | ",
+                  expectation(field), " | ", field.help, " |\n");
   }
   return out;
 }

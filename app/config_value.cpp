@@ -87,15 +87,15 @@ struct TypeName {
 std::string expectation(const Field& field) {
   const std::string type = std::visit(TypeName{}, field.value), range = range_text(field.range);
   const bool list = type.starts_with("a list");
-  if (!field.choices.empty()) return (list ? type + ", each " : "") + "one of " + join(field.choices);
+  if (!field.choices.empty()) return concat(list ? type + ", each " : "", "one of ", join(field.choices));
   return range.empty() ? type : type + " " + range;
 }
 
 void assign(const Field& field, const Setting& setting) {
   if (std::visit(Reader{field, setting}, field.value)) return;
-  std::string got = "'" + join(setting.values) + "'";
-  if (setting.is_list) got = "the list [" + join(setting.values) + "]";
-  fail(setting.where, ": ", field.section, ".", field.name, " must be ", expectation(field), ", got ", got);
+  const bool list = setting.is_list;
+  fail(setting.where, ": ", field.section, ".", field.name, " must be ", expectation(field), ", got ",
+       list ? "the list [" : "'", join(setting.values), list ? "]" : "'");
 }
 
 }  // namespace uvic

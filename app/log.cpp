@@ -76,14 +76,14 @@ uintmax_t length_up_to(const std::filesystem::path& path, int64_t step) {
 std::string to_json(const LogFields& fields) {
   std::string out = "{";
   for (const auto& [name, value] : fields)
-    out += (out.size() > 1 ? "," : "") + json_string(name) + ":" + std::visit(JsonValue{}, value);
+    out += concat(out.size() > 1 ? "," : "", json_string(name), ":", std::visit(JsonValue{}, value));
   return out + "}";
 }
 
 std::string to_text(const LogFields& fields) {
   std::string out;
   for (const auto& [name, value] : fields)
-    out += (out.empty() ? "" : "  ") + name + " " + std::visit(PlainValue{}, value);
+    out += concat(out.empty() ? "" : "  ", name, " ", std::visit(PlainValue{}, value));
   return out;
 }
 
