@@ -25,7 +25,7 @@ constexpr std::array<Size, 6> kSizes{{{"mini", 256, 8, 4, true},
 
 AttentionKind UViCConfig::kind(int block) const {
   if (!attention.empty()) return attention[static_cast<size_t>(block)];
-  const bool outermost = depth >= 4 ? (block == 0 || block == blocks() - 1) : block != depth / 2;
+  const bool outermost = block == 0 || block == blocks() - 1;
   return arch == "uvit" || outermost ? AttentionKind::softmax : AttentionKind::cog;
 }
 

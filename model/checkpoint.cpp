@@ -1,0 +1,193 @@
+#include "model/checkpoint.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "model/io/convert.h"
+#include "model/io/file.h"
+#include "model/io/safetensors.h"
+
+namespace uvic {
+namespace fs = std::filesystem;
+using nlohmann::json;
+namespace {
+
+constexpr std::array<Role, 4> kStateRoles{Role::master, Role::ema, Role::m, Role::v};
+constexpr const char* kTemporary = ".tmp-";
+
+std::string state_name(Role role, const std::string& parameter) { return concat(name_of(role), "/", parameter); }
+
+struct FileSum {
+  uint64_t bytes = 0;
+  uint32_t crc32 = 0;
+};
+
+FileSum sum_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  UVIC_CHECK(in, path.string(), ": ", std::strerror(errno));
+  FileSum sum;
+  std::vector<char> chunk(size_t{1} << 20);
+  uLong crc = ::crc32(0, nullptr, 0);
+  while (in.read(chunk.data(), static_cast<std::streamsize>(chunk.size())), in.gcount() > 0) {
+    crc = ::crc32(crc, reinterpret_cast<const Bytef*>(chunk.data()), static_cast<uInt>(in.gcount()));
+    sum.bytes += static_cast<uint64_t>(in.gcount());
+  }
+  UVIC_CHECK(in.eof(), path.string(), ": ", std::strerror(errno));
+  sum.crc32 = static_cast<uint32_t>(crc);
+  return sum;
+}
+
+// Makes `to` be the folder `from`, in one step even where `to` exists (then `from` becomes what `to` was, and goes).
+void rename_folder(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) == 0) return;
+  const bool exchanged = ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0;
+  UVIC_CHECK(exchanged, "cannot rename ", from.string(), " to ", to.string(), ": ", std::strerror(errno));
+  fs::remove_all(from);
+}
+
+json read_state(const fs::path& folder) {
+  const fs::path path = folder / "state.json";
+  std::ifstream in(path);
+  UVIC_CHECK(in, path.string(), ": ", std::strerror(errno));
+  json state = json::parse(in, nullptr, false);
+  UVIC_CHECK(state.is_object() && state["files"].is_object() && state["step"].is_number_integer(), path.string(),
+             ": not the state of a training run");
+  return state;
+}
+
+void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store, const ModelInfo& info,
+                  const TrainState& state) {
+  fs::create_directory(folder);
+  save_model(ctx, folder / "model.safetensors", store, Role::ema, DType::f32, info);
+  std::vector<NamedTensor> tensors;
+  for (const Role role : kStateRoles)
+    for (size_t id = 0; id < store.params().size(); ++id)
+      tensors.push_back({state_name(role, store.params()[id].name), store.view(role, static_cast<int>(id))});
+  write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}});
+  json out{{"format", 1},
+           {"step", state.step},
+           {"seed", state.seed},
+           {"samples", state.samples},
+           {"world_size", state.world_size},
+           {"config", info.train_config},
+           {"files", json::object()}};
+  for (const char* name : {"model.safetensors", "state.safetensors"}) {
+    const FileSum sum = sum_file(folder / name);
+    out["files"][name] = {{"bytes", sum.bytes}, {"crc32", sum.crc32}};
+  }
+  const std::string text = out.dump(2) + "\n";
+  AtomicFile file(folder / "state.json");
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+}  // namespace
+
+fs::path save_checkpoint(Context& ctx, const fs::path& run, const ParamStore& store, const ModelInfo& info,
+                         const TrainState& state) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(state.step));
+  const fs::path temporary = run / (kTemporary + std::string(name)), folder = run / name;
+  try {
+    fs::remove_all(temporary);
+    write_folder(ctx, temporary, store, info, state);
+    rename_folder(temporary, folder);
+    sync_folder(run);
+  } catch (const std::exception& e) {  // a filesystem_error, or ours
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw Error(concat("checkpoint ", folder.string(), " could not be saved: ", e.what()),
+                "earlier checkpoints are untouched; free some space or choose another folder with -o");
+  }
+  return folder;
+}
+
+TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& store) {
+  verify_checkpoint(folder);
+  const json state = read_state(folder);
+  const SafetensorsFile file(folder / "state.safetensors");
+  UVIC_CHECK(file.names().size() == kStateRoles.size() * store.params().size(), file.path().string(), " holds ",
+             file.names().size(), " tensors, this model needs ", kStateRoles.size() * store.params().size());
+  for (const Role role : kStateRoles) {
+    for (size_t id = 0; id < store.params().size(); ++id) {
+      const ParamStore::Param& p = store.params()[id];
+      const Tensor saved = file.tensor(state_name(role, p.name));
+      UVIC_CHECK(saved.shape() == p.shape, file.path().string(), ": ", state_name(role, p.name), " is ", saved.shape(),
+                 ", this model needs ", p.shape);
+      convert(saved, store.view(role, static_cast<int>(id)));
+    }
+  }
+  store.use(ctx, Role::master);
+  return {.step = state["step"],
+          .seed = state.value("seed", uint64_t{0}),
+          .samples = state.value("samples", int64_t{0}),
+          .world_size = state.value("world_size", 1)};
+}
+
+std::optional<int64_t> checkpoint_step(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  if (!name.starts_with("step-") || name.size() < 13 || name.size() > 20) return {};
+  if (!std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; })) return {};
+  return std::stoll(name.substr(5));
+}
+
+void verify_checkpoint(const fs::path& folder) {
+  const json state = read_state(folder);
+  for (const auto& [name, want] : state["files"].items()) {
+    const fs::path path = folder / name;
+    const FileSum got = sum_file(path);
+    const uint64_t bytes = want.value("bytes", uint64_t{0});
+    UVIC_CHECK(got.bytes == bytes, path.string(), ": ", got.bytes, " bytes where ", bytes, " were written");
+    UVIC_CHECK(got.crc32 == want.value("crc32", uint32_t{0}), path.string(), ": checksum differs from state.json's");
+  }
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& run) {
+  std::vector<fs::path> found;
+  if (!fs::is_directory(run)) return found;
+  for (const auto& entry : fs::directory_iterator(run))
+    if (entry.is_directory() && checkpoint_step(entry.path())) found.push_back(entry.path());
+  std::sort(found.begin(), found.end(),
+            [](const fs::path& a, const fs::path& b) { return *checkpoint_step(a) > *checkpoint_step(b); });
+  return found;
+}
+
+std::optional<fs::path> newest_checkpoint(
+    const fs::path& run, const std::function<void(const fs::path&, const std::string&)>& refused) {
+  for (const fs::path& folder : list_checkpoints(run)) {
+    try {
+      verify_checkpoint(folder);
+      return folder;
+    } catch (const std::exception& e) {
+      refused(folder, e.what());
+    }
+  }
+  return {};
+}
+
+void prune_checkpoints(const fs::path& run, int keep_last) {
+  std::vector<fs::path> doomed;
+  for (const auto& entry : fs::directory_iterator(run))
+    if (entry.path().filename().string().starts_with(kTemporary)) doomed.push_back(entry.path());
+  const std::vector<fs::path> checkpoints = list_checkpoints(run);
+  std::error_code ignored;  // what cannot be removed does no harm
+  if (keep_last > 0) {
+    for (size_t i = static_cast<size_t>(keep_last); i < checkpoints.size(); ++i) {
+      // Renamed before it is emptied: a kill in between must not leave half a folder under a checkpoint's name.
+      const fs::path renamed = run / (kTemporary + std::string("old-") + checkpoints[i].filename().string());
+      fs::rename(checkpoints[i], renamed, ignored);
+      if (!ignored) doomed.push_back(renamed);
+    }
+  }
+  for (const fs::path& path : doomed) fs::remove_all(path, ignored);
+}
+
+}  // namespace uvic

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "model/model_file.h"
+
+namespace uvic {
+
+// The state of a training run beside its weights.
+struct TrainState {
+  int64_t step = 0;     // steps done
+  uint64_t seed = 0;
+  int64_t samples = 0;  // training samples drawn: the data position
+  int world_size = 1;
+};
+
+// Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with a
+// checksum of each file): into a temporary folder, fsynced, then renamed, so that a folder with that name is always
+// whole. Returns it. Throws Error naming the path (full disk, no permission); older checkpoints are untouched then.
+std::filesystem::path save_checkpoint(Context& ctx, const std::filesystem::path& run, const ParamStore& store,
+                                      const ModelInfo& info, const TrainState& state);
+
+// Reads one back into every role of store, after verifying it. Throws Error if it is not whole or does not fit.
+TrainState load_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store);
+
+// The step in a name like "step-00012000"; nothing for any other name.
+std::optional<int64_t> checkpoint_step(const std::filesystem::path& folder);
+
+// Throws Error saying what is wrong with a checkpoint folder: a missing file, a size, a checksum.
+void verify_checkpoint(const std::filesystem::path& folder);
+
+// Checkpoints in run by falling step, whole or not.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& run);
+
+// The newest whole checkpoint in run, if any; refused(folder, why) is called for each newer one that is not whole.
+std::optional<std::filesystem::path> newest_checkpoint(
+    const std::filesystem::path& run, const std::function<void(const std::filesystem::path&, const std::string&)>& refused);
+
+// Removes what killed saves left behind in run, and all but the newest keep_last checkpoints (0: keeps all).
+void prune_checkpoints(const std::filesystem::path& run, int keep_last);
+
+// Reads a folder that U-ViT's TrainState.save wrote (step.pth, nnet.pth, nnet_ema.pth, optimizer.pth) into every role
+// of store.
+TrainState load_released_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store);
+
+}  // namespace uvic

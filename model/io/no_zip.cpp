@@ -1,0 +1,21 @@
+// Built instead of zip.cpp when UVIC_LIBZIP is off: everything links, and a zip archive is an error that says why.
+#include "kernels/core/error.h"
+#include "model/io/zip.h"
+
+namespace uvic {
+
+struct ZipFile::Impl {};
+
+ZipFile::ZipFile(const std::filesystem::path& path) { fail(path.string(), ": a zip archive, and uvic was built without libzip"); }
+ZipFile::~ZipFile() = default;
+ZipFile::ZipFile(ZipFile&&) noexcept = default;
+ZipFile& ZipFile::operator=(ZipFile&&) noexcept = default;
+
+// None of these can be reached: there is no ZipFile.
+const std::vector<ZipFile::Entry>& ZipFile::entries() const { fail("built without libzip"); }
+const ZipFile::Entry* ZipFile::find(const std::string&) const { fail("built without libzip"); }
+Buffer ZipFile::read(const std::string&, uint64_t) const { fail("built without libzip"); }
+
+bool ZipFile::supported() { return false; }
+
+}  // namespace uvic

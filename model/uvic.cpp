@@ -1,0 +1,89 @@
+#include "model/uvic.h"
+
+#include "kernels/ops/pointwise.h"
+
+namespace uvic {
+namespace {
+
+std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config) {
+  std::vector<Block> blocks;
+  const int half = config.depth / 2;
+  for (int i = 0; i < config.blocks(); ++i) {
+    const std::string name = i < half    ? concat("in_blocks.", i)
+                             : i == half ? std::string("mid_block")
+                                         : concat("out_blocks.", i - half - 1);
+    blocks.emplace_back(store, name, config, config.kind(i), i > half && config.skip);
+  }
+  return blocks;
+}
+
+}  // namespace
+
+UViC::UViC(ParamStore& store, const UViCConfig& config)
+    : config_((validate(config), config)),
+      embed_(store, config),
+      blocks_(make_blocks(store, config)),
+      head_(store, config) {}
+
+void UViC::check(Tensor image, Tensor t, const Conditions& conditions, Tensor out) const {
+  const UViCConfig& c = config_;
+  UVIC_CHECK(image.rank() == 4 && image.dim(1) == c.in_chans && image.dim(2) == c.img_size &&
+                 image.dim(3) == c.img_size && image.dtype() == DType::f32,
+             "uvic: image ", image.shape(), " ", image.dtype(), " is not [B, ", c.in_chans, ", ", c.img_size, ", ",
+             c.img_size, "] f32");
+  UVIC_CHECK(out.shape() == image.shape(), "uvic: out ", out.shape(), " against image ", image.shape());
+  const int64_t batch = image.dim(0);
+  UVIC_CHECK(t.shape() == Shape({batch}), "uvic: t ", t.shape(), " for a batch of ", batch);
+  UVIC_CHECK(conditions.y.empty() == (c.num_classes <= 0), "uvic: this model ",
+             c.num_classes > 0 ? "needs a label for every image" : "takes no labels");
+  UVIC_CHECK(conditions.context.empty() == (c.num_clip_token == 0), "uvic: this model ",
+             c.num_clip_token > 0 ? "needs a context for every image" : "takes no context");
+  if (conditions.y) {
+    UVIC_CHECK(conditions.y.shape() == Shape({batch}), "uvic: y ", conditions.y.shape(), " for a batch of ", batch);
+  }
+  if (conditions.context) {
+    const Shape want{batch, c.num_clip_token, c.clip_dim};
+    UVIC_CHECK(conditions.context.shape() == want, "uvic: context ", conditions.context.shape(), " is not ", want);
+  }
+}
+
+void UViC::forward(Context& ctx, Tensor image, Tensor t, const Conditions& conditions, Tensor out, Saved* saved) const {
+  check(image, t, conditions, out);
+  auto scope = ctx.scope("uvic", saved ? Keep::all : Keep::none);
+  const int64_t batch = image.dim(0);
+  const size_t half = static_cast<size_t>(config_.depth) / 2;
+  if (saved) {
+    saved->blocks.resize(blocks_.size());
+    saved->tokens.clear();
+  }
+  Tensor x = embed_.forward(ctx, image, t, conditions, part(saved, &Saved::embed));
+  if (saved) saved->tokens.push_back(x);
+  std::vector<Tensor> skips;  // last in, first out
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Tensor skip;
+    if (i > half && config_.skip) {
+      skip = skips.back();
+      skips.pop_back();
+    }
+    x = blocks_[i].forward(ctx, batch, x, skip, saved ? &saved->blocks[i] : nullptr);
+    if (i < half) skips.push_back(x);
+    if (saved) saved->tokens.push_back(x);
+  }
+  head_.forward(ctx, batch, x, part(saved, &Saved::head), out);
+}
+
+void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext) const {
+  auto scope = ctx.scope("uvic.backward");
+  const size_t half = static_cast<size_t>(config_.depth) / 2;
+  Tensor dx = head_.backward(ctx, saved.head, dout);
+  std::vector<Tensor> dskips(half);  // by in-block
+  for (size_t i = blocks_.size(); i-- > 0;) {
+    if (i < half && dskips[i]) accumulate(ctx, dskips[i], dx);
+    Tensor dskip;
+    if (blocks_[i].takes_skip()) dskip = dskips[blocks_.size() - 1 - i] = ctx.like(dx);
+    dx = blocks_[i].backward(ctx, saved.blocks[i], dx, dskip);
+  }
+  embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
+}
+
+}  // namespace uvic

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <vector>
+
+#include "model/block.h"
+#include "model/embed.h"
+
+namespace uvic {
+
+// U-ViT (arXiv 2209.12152) and, with Cog Attention (arXiv 2411.07176) in its blocks, U-ViC: the long-skip stack.
+class UViC {
+ public:
+  // Adds its parameters to store, in the order and with the names of the released state_dict.
+  UViC(ParamStore& store, const UViCConfig& config);
+
+  struct Saved {
+    Embed::Saved embed;
+    std::vector<Block::Saved> blocks;
+    Head::Saved head;
+    std::vector<Tensor> tokens;  // what embed and then each block returned, [B * L, embed_dim]
+  };
+
+  // image [B, C, h, w] f32; t [B] f32, the time value as the network is meant to get it; out [B, C, h, w] f32,
+  // overwritten. With saved, all that backward needs stays in the arena until the caller rewinds it; without, nothing
+  // does. Throws Error if a shape or the condition does not fit the config.
+  void forward(Context& ctx, Tensor image, Tensor t, const Conditions& conditions, Tensor out,
+               Saved* saved = nullptr) const;
+  // Adds to every parameter's gradient. Overwrites dimage and dcontext (shapes of the inputs, f32), skipped if empty.
+  void backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage = {}, Tensor dcontext = {}) const;
+
+  const UViCConfig& config() const { return config_; }
+
+ private:
+  void check(Tensor image, Tensor t, const Conditions& conditions, Tensor out) const;
+
+  UViCConfig config_;
+  Embed embed_;
+  std::vector<Block> blocks_;  // in, mid, out
+  Head head_;
+};
+
+}  // namespace uvic
