@@ -10,8 +10,6 @@
 #include <system_error>
 #include <utility>
 
-#include "kernels/core/error.h"
-
 namespace uvic {
 namespace {
 

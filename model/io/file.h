@@ -5,10 +5,23 @@
 #include <span>
 #include <string>
 
+#include "kernels/core/error.h"
+
 namespace uvic {
 
 // Throws an Error "<path>: <what>: <strerror(errno)>".
 [[noreturn]] void fail_errno(const std::filesystem::path& path, const char* what);
+
+// Runs f; an Error that leaves it begins with the path.
+template <class F>
+auto in_file(const std::filesystem::path& path, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    throw Error(what.starts_with(path.string()) ? what : path.string() + ": " + what, e.hint());
+  }
+}
 
 // A regular file mapped read only. It must not be shortened while it is mapped: touching what is gone raises SIGBUS,
 // which no check can catch. Replacing it by a rename, as AtomicFile does, is safe.

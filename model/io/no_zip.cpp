@@ -6,7 +6,9 @@ namespace uvic {
 
 struct ZipFile::Impl {};
 
-ZipFile::ZipFile(const std::filesystem::path& path) { fail(path.string(), ": a zip archive, and uvic was built without libzip"); }
+ZipFile::ZipFile(const std::filesystem::path& path) {
+  fail(path.string(), ": a zip archive, and uvic was built without libzip");
+}
 ZipFile::~ZipFile() = default;
 ZipFile::ZipFile(ZipFile&&) noexcept = default;
 ZipFile& ZipFile::operator=(ZipFile&&) noexcept = default;

@@ -46,7 +46,7 @@ enum Opcode : uint8_t {
   kBuild = 'b',
   kBinPersId = 'Q',
   kProto = 0x80,
-  kFrame = 0x95,
+  kFrame = 0x95
 };
 
 class Machine {
@@ -123,7 +123,8 @@ class Machine {
   void push_new(decltype(TorchValue::value) v) { push(values_.add({std::move(v)})); }
 
   TorchValue* pop() {
-    UVIC_CHECK(stack_.size() > (marks_.empty() ? 0 : marks_.back()), "pickle: nothing on the stack at byte ", position_);
+    UVIC_CHECK(stack_.size() > (marks_.empty() ? 0 : marks_.back()), "pickle: nothing on the stack at byte ",
+               position_);
     TorchValue* v = stack_.back();
     stack_.pop_back();
     return v;
@@ -139,7 +140,8 @@ class Machine {
 
   template <class T>
   T& top() {
-    UVIC_CHECK(stack_.size() > (marks_.empty() ? 0 : marks_.back()), "pickle: nothing on the stack at byte ", position_);
+    UVIC_CHECK(stack_.size() > (marks_.empty() ? 0 : marks_.back()), "pickle: nothing on the stack at byte ",
+               position_);
     T* v = std::get_if<T>(&stack_.back()->value);
     UVIC_CHECK(v, "pickle: a ", stack_.back()->type_name(), " is not what the opcode at byte ", position_, " works on");
     return *v;
@@ -198,7 +200,9 @@ class Machine {
         UVIC_CHECK(version >= 2 && version <= 5, "pickle: protocol ", int{version}, "; 2 to 5 can be read");
         return true;
       }
-      case kFrame: UVIC_CHECK(read<uint64_t>() <= bytes_.size() - position_, "pickle: a frame is cut short"); return true;
+      case kFrame:
+        UVIC_CHECK(read<uint64_t>() <= bytes_.size() - position_, "pickle: a frame is cut short");
+        return true;
       case kMark: marks_.push_back(stack_.size()); return true;
       case kNone: push_new(TorchValue::None{}); return true;
       case kNewTrue: push_new(true); return true;

@@ -17,11 +17,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors data is u
 
 struct SafetensorsFile::Impl {
   explicit Impl(const std::filesystem::path& path) : file(path) {
-    try {
-      read();
-    } catch (const Error& e) {
-      throw Error(path.string() + ": " + e.what(), e.hint());
-    }
+    in_file(path, [this] { read(); });
   }
 
   void read();

@@ -23,8 +23,8 @@ class TorchFile {
 
   const std::filesystem::path& path() const;
 
-  // Tensors are contiguous, in the file's dtype, on the host, valid while this object lives. Those that shared a storage
-  // in PyTorch may share memory here: only read them.
+  // Tensors are contiguous, in the file's dtype, on the host, valid while this object lives. Those that shared a
+  // storage in PyTorch may share memory here: only read them.
   const TorchValue& root() const;
 
  private:

@@ -1,6 +1,7 @@
 #include "model/io/torch_tensors.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "kernels/core/text.h"
@@ -18,10 +19,10 @@ struct StorageType {
   const char* global;
   DType dtype;
 };
-constexpr StorageType kStorageTypes[] = {
-    {"torch FloatStorage", DType::f32}, {"torch HalfStorage", DType::f16}, {"torch BFloat16Storage", DType::bf16},
-    {"torch DoubleStorage", DType::f64}, {"torch LongStorage", DType::i64}, {"torch IntStorage", DType::i32},
-    {"torch ByteStorage", DType::u8}, {"torch BoolStorage", DType::boolean}};
+constexpr StorageType kStorageTypes[] = {{"torch FloatStorage", DType::f32},     {"torch HalfStorage", DType::f16},
+                                         {"torch BFloat16Storage", DType::bf16}, {"torch DoubleStorage", DType::f64},
+                                         {"torch LongStorage", DType::i64},      {"torch IntStorage", DType::i32},
+                                         {"torch ByteStorage", DType::u8},       {"torch BoolStorage", DType::boolean}};
 
 const StorageType* find_storage_type(const std::string& global) {
   const auto* found = std::find_if(std::begin(kStorageTypes), std::end(kStorageTypes),
@@ -56,7 +57,8 @@ Shape shape_arg(const Args& args, size_t i, const char* what) {
 uint64_t checked_bytes(const Shape& shape, DType dtype) {
   int64_t bytes = static_cast<int64_t>(size_of(dtype));
   for (const int64_t d : shape)
-    UVIC_CHECK(!__builtin_mul_overflow(bytes, std::max<int64_t>(d, 1), &bytes), "a tensor of shape ", shape, " overflows");
+    UVIC_CHECK(!__builtin_mul_overflow(bytes, std::max<int64_t>(d, 1), &bytes), "a tensor of shape ", shape,
+               " overflows");
   return static_cast<uint64_t>(shape.numel()) * size_of(dtype);
 }
 
@@ -118,15 +120,16 @@ TorchValue* TorchTensors::call(const std::string& global, const Args& args) {
   return const_cast<TorchValue*>(args[0]);  // one of values_, all of which are ours to change
 }
 
-// ("storage", type, key, location, numel), in the legacy format with a sixth item: None, or (view key, offset, numel) of
-// a part of the storage that the first five describe.
+// ("storage", type, key, location, numel), in the legacy format with a sixth item: None, or (view key, offset, numel)
+// of a part of the storage that the first five describe.
 TorchValue* TorchTensors::persistent(const TorchValue& id) {
   constexpr const char* kWhat = "persistent id";
   const auto* list = id.as<TorchValue::List>();
-  UVIC_CHECK(list && (list->items.size() == 5 || list->items.size() == 6), "a persistent id is no storage of PyTorch's");
+  UVIC_CHECK(list && (list->items.size() == 5 || list->items.size() == 6),
+             "a persistent id is no storage of PyTorch's");
   const Args& items = list->items;
-  UVIC_CHECK(arg<std::string>(items, 0, kWhat) == "storage", "a persistent id is a ", quote(arg<std::string>(items, 0, kWhat)),
-             "; wanted \"storage\"");
+  UVIC_CHECK(arg<std::string>(items, 0, kWhat) == "storage", "a persistent id is a ",
+             quote(arg<std::string>(items, 0, kWhat)), "; wanted \"storage\"");
   const std::string& type_name = arg<TorchValue::Global>(items, 1, kWhat).name;
   const StorageType* type = find_storage_type(type_name);
   UVIC_CHECK(type, "a storage of type ", quote(type_name));
@@ -138,11 +141,11 @@ TorchValue* TorchTensors::persistent(const TorchValue& id) {
   const auto [known, is_new] = index_.emplace(key, storages_.size());
   if (is_new) {
     spend(bytes);
-    storages_.push_back({key, type->dtype, numel, {}});
+    storages_.push_back({key, type->dtype, numel, {}, false});
   }
   const Storage& storage = storages_[known->second];
-  UVIC_CHECK(storage.dtype == type->dtype && storage.numel == numel, "storage ", quote(key), " is described twice: ",
-             storage.numel, " of ", storage.dtype, ", ", numel, " of ", type->dtype);
+  UVIC_CHECK(storage.dtype == type->dtype && storage.numel == numel, "storage ", quote(key),
+             " is described twice: ", storage.numel, " of ", storage.dtype, ", ", numel, " of ", type->dtype);
 
   TorchValue::Storage part{known->second, 0, numel};
   if (items.size() == 6 && !items[5]->as<TorchValue::None>()) {
@@ -167,8 +170,8 @@ TorchValue* TorchTensors::rebuild_tensor(const Args& args) {
   UVIC_CHECK(shape.rank() == stride.rank(), kWhat, ": shape ", shape, " and stride ", stride, " differ in rank");
   checked_bytes(shape, storage.dtype);
   const int64_t end = checked_end(shape, stride, offset);
-  UVIC_CHECK(end <= part.numel, "a tensor of shape ", shape, ", stride ", stride, " and offset ", offset, " reaches element ",
-             end, " of storage ", quote(storage.key), ", which has ", part.numel);
+  UVIC_CHECK(end <= part.numel, "a tensor of shape ", shape, ", stride ", stride, " and offset ", offset,
+             " reaches element ", end, " of storage ", quote(storage.key), ", which has ", part.numel);
   TorchValue* value = values_.add({Tensor(nullptr, storage.dtype, shape)});
   pending_.push_back({value, part.index, part.offset + offset, stride});
   return value;

@@ -17,7 +17,8 @@ class TorchTensors final : public PickleHost {
     std::string key;
     DType dtype;
     int64_t numel;
-    Buffer data;  // empty until the container has filled it
+    Buffer data;  // filled by the container
+    bool filled = false;
 
     size_t bytes() const { return static_cast<size_t>(numel) * size_of(dtype); }
   };

@@ -11,16 +11,16 @@ namespace uvic {
 namespace {
 
 template <class Key, class Wanted>
-const TorchValue* find_key(const TorchValue& v, Wanted key) {
+const TorchValue* find_key(const TorchValue& v, Wanted wanted) {
   const auto* dict = v.as<TorchValue::Dict>();
   if (!dict) return nullptr;
-  for (const auto& [k, item] : dict->items)
-    if (const auto* found = k->as<Key>(); found && *found == key) return item;
+  for (const auto& item : dict->items)
+    if (const Key* key = std::get_if<Key>(&item.first->value); key && *key == wanted) return item.second;
   return nullptr;
 }
 
-// Heights are remembered, so that a list of two lists of the same two lists of ... is walked in linear time; a cycle has
-// no height and runs into the limit.
+// Heights are remembered, so that a list of two lists of the same two lists of ... is walked in linear time; a cycle
+// has no height and runs into the limit.
 class TreeCheck {
  public:
   int height(const TorchValue& v, int depth = 0) {
@@ -76,7 +76,8 @@ const TorchValue* TorchValue::find(std::string_view key) const { return find_key
 const TorchValue* TorchValue::find(int64_t key) const { return find_key<int64_t>(*this, key); }
 
 const char* TorchValue::type_name() const {
-  constexpr const char* kNames[] = {"None", "bool", "int", "float", "str", "list", "dict", "tensor", "global", "storage"};
+  constexpr const char* kNames[] = {"None", "bool", "int",    "float",  "str",
+                                    "list", "dict", "tensor", "global", "storage"};
   static_assert(std::size(kNames) == std::variant_size_v<decltype(value)>);
   const auto* list = as<List>();
   return list && list->is_tuple ? "tuple" : kNames[value.index()];
