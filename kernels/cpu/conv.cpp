@@ -10,7 +10,7 @@
 namespace uvic::cpu {
 namespace {
 
-constexpr int64_t kRows = 16;  // rows of one piece of an image
+constexpr int64_t kLanes = 16;  // of the kernels: they read this far past a pixel, and multiply this many at once
 
 const ConvKernels& kernels(const Context& ctx) { return pick(ctx, avx2::conv_kernels, avx512::conv_kernels); }
 
@@ -20,7 +20,7 @@ int64_t plane_size(const PaddedPlanes& p) { return (p.h + p.k - 1) * p.stride; }
 // directly, along rows, over a padded f32 copy that makes borders and bf16 disappear.
 PaddedPlanes padding_of(const Tensor& image, int64_t k) {
   const int64_t w = image.dim(3);
-  return {image.dim(2), w, k, (w + 15) / 16 * 16 + k - 1};
+  return {image.dim(2), w, k, (w + kLanes - 1) / kLanes * kLanes + k - 1};
 }
 
 // image [B, C, h, w] as B C padded planes, from the arena.
@@ -29,12 +29,14 @@ float* pad(Context& ctx, const PaddedPlanes& p, Tensor image) {
   float* padded = ctx.empty(DType::f32, {planes, size}).data<float>();
   with_working(image.dtype(), [&](auto element) {
     using T = decltype(element);
-    parallel_for(ctx, planes, 1, [&](int64_t i, int64_t) {
-      const T* src = image.data<T>() + i * p.h * p.w;
-      float* dst = padded + i * size;
-      std::fill(dst, dst + size, 0.0f);
-      for (int64_t row = 0; row < p.h; ++row)
-        for (int64_t j = 0; j < p.w; ++j) dst[(row + border) * p.stride + border + j] = to_float(src[row * p.w + j]);
+    parallel_for(ctx, planes, rows_for(size), [&](int64_t begin, int64_t end) {
+      std::fill(padded + begin * size, padded + end * size, 0.0f);
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t row = 0; row < p.h; ++row) {
+          const T* src = image.data<T>() + (i * p.h + row) * p.w;
+          float* dst = padded + i * size + (row + border) * p.stride + border;
+          for (int64_t j = 0; j < p.w; ++j) dst[j] = to_float(src[j]);
+        }
     });
   });
   return padded;
@@ -49,11 +51,14 @@ float* as_f32(Context& ctx, Tensor t) {
 
 void correlate(Context& ctx, const PaddedPlanes& p, const float* padded, const float* weight, const float* b, int64_t C,
                Tensor out) {
-  const int64_t M = out.dim(1), pieces = (p.h + kRows - 1) / kRows;
-  parallel_for(ctx, out.dim(0) * pieces, 1, [&](int64_t i, int64_t) {
-    const int64_t image = i / pieces, row = i % pieces * kRows;
-    kernels(ctx).correlate(p, padded + image * C * plane_size(p), weight, b, M, C, row, std::min(p.h, row + kRows),
-                           out.data<float>() + image * M * p.h * p.w);
+  const int64_t M = out.dim(1), multiplications = p.w * M * C * p.k * p.k;  // of one row
+  parallel_for(ctx, out.dim(0) * p.h, rows_for(multiplications / kLanes), [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t image = begin / p.h, first = begin % p.h, last = std::min(p.h, first + end - begin);
+      kernels(ctx).correlate(p, padded + image * C * plane_size(p), weight, b, M, C, first, last,
+                             out.data<float>() + image * M * p.h * p.w);
+      begin += last - first;
+    }
   });
 }
 
@@ -73,11 +78,12 @@ void conv2d_backward(Context& ctx, const Conv2dArgs& a, Tensor dy, Tensor dx, Te
   const int64_t size = plane_size(p), image = p.h * p.w;
   const float *x = pad(ctx, p, a.x), *g = dy.data<float>();
 
-  // One piece a filter plane, and the images in order inside it: no partial sums to keep.
-  parallel_for(ctx, M * C, 1, [&](int64_t i, int64_t) {
-    const int64_t m = i / C, c = i % C;
-    for (int64_t n = 0; n < B; ++n)
-      kernels(ctx).weight_gradient(p, x + (n * C + c) * size, g + (n * M + m) * image, dw.data<float>() + i * k * k);
+  // One filter plane after the other, and the images in order inside it: no partial sums to keep.
+  parallel_for(ctx, M * C, rows_for(B * image * k * k / kLanes), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t n = 0; n < B; ++n)
+        kernels(ctx).weight_gradient(p, x + (n * C + i % C) * size, g + (n * M + i / C) * image,
+                                     dw.data<float>() + i * k * k);
   });
   for (int64_t m = 0; m < M; ++m)
     for (int64_t n = 0; n < B; ++n) db.data<float>()[m] += kernels(ctx).sum(g + (n * M + m) * image, image);

@@ -32,6 +32,9 @@ void parallel_for(const Context& ctx, int64_t n, int64_t grain, const F& f) {
   (void)ctx;
 }
 
+// The grain that makes a piece about 16,384 elements of rows this long: enough to pay for waking a thread.
+inline int64_t rows_for(int64_t row) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(row, 1)); }
+
 // The copy of a kernel table that this Context may run; see cpu/simd.
 template <class Table>
 const Table& pick(const Context& ctx, const Table& avx2, const Table& avx512) {

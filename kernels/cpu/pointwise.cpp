@@ -31,6 +31,14 @@ To convert(From x) {
   }
 }
 
+// f(b) for B images of n elements.
+template <class F>
+void for_each_image(const Context& ctx, int64_t B, int64_t n, const F& f) {
+  parallel_for(ctx, B, rows_for(n), [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) f(b);
+  });
+}
+
 }  // namespace
 
 void cast(Context& ctx, Tensor src, Tensor dst) {
@@ -117,7 +125,7 @@ void clamp(Context& ctx, double lo, double hi, Tensor x) {
 
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t) {
   const int64_t B = x0.dim(0), n = x0.numel() / std::max<int64_t>(B, 1);
-  parallel_for(ctx, B, 1, [&](int64_t b, int64_t) {
+  for_each_image(ctx, B, n, [&](int64_t b) {
     const float a = alpha.data<float>()[b], s = sigma.data<float>()[b];
     const float *x = x0.data<float>() + b * n, *e = eps.data<float>() + b * n;
     float* to = x_t.data<float>() + b * n;
@@ -127,7 +135,7 @@ void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Te
 
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred) {
   const int64_t B = pred.dim(0), n = pred.numel() / B;
-  parallel_for(ctx, B, 1, [&](int64_t b, int64_t) {
+  for_each_image(ctx, B, n, [&](int64_t b) {
     const float *p = pred.data<float>() + b * n, *t = target.data<float>() + b * n;
     const double w = weight ? static_cast<double>(weight.data<float>()[b]) : 1.0;
     const float slope = static_cast<float>(w * 2 / (static_cast<double>(B) * static_cast<double>(n)));
@@ -147,7 +155,7 @@ void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, T
 
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image) {
   const int64_t C = image.dim(1), hw = image.dim(2) * image.dim(3);
-  parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
+  for_each_image(ctx, image.dim(0), C * hw, [&](int64_t b) {
     const uint8_t* src = pixels.data<uint8_t>() + b * C * hw;
     float* dst = image.data<float>() + b * C * hw;
     for (int64_t c = 0; c < C; ++c)
@@ -157,7 +165,7 @@ void pixels_to_image(Context& ctx, Tensor pixels, Tensor image) {
 
 void image_to_pixels(Context& ctx, Tensor image, Tensor pixels) {
   const int64_t C = image.dim(1), hw = image.dim(2) * image.dim(3);
-  parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
+  for_each_image(ctx, image.dim(0), C * hw, [&](int64_t b) {
     const float* src = image.data<float>() + b * C * hw;
     uint8_t* dst = pixels.data<uint8_t>() + b * C * hw;
     for (int64_t c = 0; c < C; ++c)

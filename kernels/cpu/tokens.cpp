@@ -9,8 +9,6 @@
 namespace uvic::cpu {
 namespace {
 
-constexpr int64_t kRows = 64;  // token rows of one piece
-
 // Images [B, C, h, w] against tokens [B, L, p*p*C], whose last n rows are the patches. An element of a patch is
 // channel * c + pixel * (py p + px).
 struct Patches {
@@ -47,11 +45,13 @@ void image_to_tokens(Context& ctx, const Patches& at, Tensor image, Tensor token
     with_working(tokens.dtype(), [&](auto element) {
       using I = decltype(pixel);
       using T = decltype(element);
-      parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
-        const I* src = image.data<I>() + b * at.image_size();
-        T* dst = tokens.data<T>() + b * at.token_size();
-        std::memset(dst, 0, static_cast<size_t>(at.dropped * at.width()) * sizeof(T));
-        at.for_each([&](int64_t i, int64_t t) { dst[t] = from_float<T>(to_float(src[i])); });
+      parallel_for(ctx, image.dim(0), rows_for(at.image_size()), [&](int64_t begin, int64_t end) {
+        for (int64_t b = begin; b < end; ++b) {
+          const I* src = image.data<I>() + b * at.image_size();
+          T* dst = tokens.data<T>() + b * at.token_size();
+          std::memset(dst, 0, static_cast<size_t>(at.dropped * at.width()) * sizeof(T));
+          at.for_each([&](int64_t i, int64_t t) { dst[t] = from_float<T>(to_float(src[i])); });
+        }
       });
     });
   });
@@ -62,10 +62,12 @@ void tokens_to_image(Context& ctx, const Patches& at, Tensor tokens, Tensor imag
     with_working(tokens.dtype(), [&](auto element) {
       using I = decltype(pixel);
       using T = decltype(element);
-      parallel_for(ctx, image.dim(0), 1, [&](int64_t b, int64_t) {
-        const T* src = tokens.data<T>() + b * at.token_size();
-        I* dst = image.data<I>() + b * at.image_size();
-        at.for_each([&](int64_t i, int64_t t) { dst[i] = from_float<I>(to_float(src[t])); });
+      parallel_for(ctx, image.dim(0), rows_for(at.image_size()), [&](int64_t begin, int64_t end) {
+        for (int64_t b = begin; b < end; ++b) {
+          const T* src = tokens.data<T>() + b * at.token_size();
+          I* dst = image.data<I>() + b * at.image_size();
+          at.for_each([&](int64_t i, int64_t t) { dst[i] = from_float<I>(to_float(src[t])); });
+        }
       });
     });
   });
@@ -147,7 +149,7 @@ void place_tokens(Context& ctx, Tensor src, Tensor pos, int64_t first, Tensor x)
   const int64_t n = src.dim(1), L = x.dim(1), d = x.dim(2);
   with_working(x.dtype(), [&](auto element) {
     using T = decltype(element);
-    parallel_for(ctx, x.dim(0) * n, kRows, [&](int64_t begin, int64_t end) {
+    parallel_for(ctx, x.dim(0) * n, rows_for(d), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t token = first + r % n;
         const T* s = src.data<T>() + r * d;
@@ -162,9 +164,11 @@ void place_tokens(Context& ctx, Tensor src, Tensor pos, int64_t first, Tensor x)
 void take_tokens(Context& ctx, Tensor dx, int64_t first, Tensor dsrc) {
   const int64_t n = dsrc.dim(1), L = dx.dim(1);
   const size_t row = static_cast<size_t>(dx.dim(2)) * size_of(dx.dtype());
-  parallel_for(ctx, dx.dim(0), 1, [&](int64_t b, int64_t) {
-    std::memcpy(static_cast<char*>(dsrc.raw()) + static_cast<size_t>(b * n) * row,
-                static_cast<char*>(dx.raw()) + static_cast<size_t>(b * L + first) * row, static_cast<size_t>(n) * row);
+  parallel_for(ctx, dx.dim(0), rows_for(n * dx.dim(2)), [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      std::memcpy(static_cast<char*>(dsrc.raw()) + static_cast<size_t>(b * n) * row,
+                  static_cast<char*>(dx.raw()) + static_cast<size_t>(b * L + first) * row,
+                  static_cast<size_t>(n) * row);
   });
 }
 
@@ -172,7 +176,7 @@ void position_backward(Context& ctx, Tensor dx, Tensor dpos) {
   const int64_t B = dx.dim(0), L = dx.dim(1), d = dx.dim(2);
   with_working(dx.dtype(), [&](auto element) {
     using T = decltype(element);
-    parallel_for(ctx, L, kRows / 4, [&](int64_t begin, int64_t end) {
+    parallel_for(ctx, L, rows_for(B * d), [&](int64_t begin, int64_t end) {
       for (int64_t l = begin; l < end; ++l) {
         float* sum = dpos.data<float>() + l * d;
         for (int64_t b = 0; b < B; ++b) {
