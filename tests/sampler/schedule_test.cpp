@@ -162,9 +162,7 @@ TEST(Schedule, LambdaAndItsInverse) {
 
 TEST(Schedule, BetaIsTheSlopeOfLogAlpha) {
   for (const char* name : {"vp", "linear", "sd", "cosine"}) {
-    const Schedule s = Schedule::named(name, LabelKind::t999 == LabelKind::n ? LabelKind::n
-                                             : std::string(name) == "vp"     ? LabelKind::t999
-                                                                             : LabelKind::n);
+    const Schedule s = Schedule::named(name, std::string(name) == "vp" ? LabelKind::t999 : LabelKind::n);
     for (const double t : {0.0105, 0.5005, 0.9005}) {
       const double h = 1e-5;
       const double slope = -2 * (s.log_alpha(t + h) - s.log_alpha(t - h)) / (2 * h);
