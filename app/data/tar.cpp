@@ -74,11 +74,11 @@ std::vector<TarEntry> read_tar_index(const std::filesystem::path& path) {
   const auto end = static_cast<int64_t>(std::filesystem::file_size(path));
   std::vector<TarEntry> entries;
   std::map<std::string, std::string> pax;  // what an extended header says about the next file
-  for (int64_t at = 0; at < end;) {
+  for (int64_t at = 0;;) {
     Header header;
     in.seekg(at);
-    UVIC_CHECK(in.read(reinterpret_cast<char*>(&header), kBlock), path.string(), ": truncated tar file: ", end,
-               " bytes, a header of ", kBlock, " bytes at ", at);
+    UVIC_CHECK(in.read(reinterpret_cast<char*>(&header), kBlock), path.string(),
+               ": truncated tar file: it ends at byte ", end, " without an end mark");
     const auto* bytes = reinterpret_cast<const char*>(&header);
     if (std::all_of(bytes, bytes + kBlock, [](char c) { return c == 0; })) break;  // the end mark
     UVIC_CHECK(at > 0 || checksum_ok(header), path.string(), ": not an uncompressed tar file");

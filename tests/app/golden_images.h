@@ -1,0 +1,73 @@
+#pragma once
+
+// Golden images of the tests in this folder, and a folder of their own for files they write.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "app/image_io.h"
+#include "tests/check.h"
+
+namespace uvic::test {
+
+// The U8 [h, w, 3] tensors of a safetensors file. (Not SafetensorsFile: such a file also holds U16, which we do not
+// read.)
+inline std::map<std::string, Image> golden_images(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = read_bytes(path);
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const auto header = nlohmann::json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(length));
+  std::map<std::string, Image> images;
+  for (const auto& [name, info] : header.items()) {
+    if (name == "__metadata__" || info["dtype"] != "U8" || info["shape"].size() != 3) continue;
+    const auto begin =
+        bytes.begin() + static_cast<std::ptrdiff_t>(8 + length + info["data_offsets"][0].get<uint64_t>());
+    const auto end = bytes.begin() + static_cast<std::ptrdiff_t>(8 + length + info["data_offsets"][1].get<uint64_t>());
+    images[name] = {info["shape"][0], info["shape"][1], {begin, end}};
+  }
+  return images;
+}
+
+inline nlohmann::json golden_json(const std::filesystem::path& path) {
+  return nlohmann::json::parse(std::ifstream(path));
+}
+
+// Smooth, and different for every seed.
+inline Image test_image(int height, int width, int seed) {
+  Image image{height, width, {}};
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (int c = 0; c < 3; ++c)
+        image.rgb.push_back(static_cast<uint8_t>((seed * 37 + x * (c + 3) + y * (5 - c)) % 256));
+  return image;
+}
+
+inline void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+inline std::string read_text(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = read_bytes(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+class FolderTest : public ::testing::Test {
+ protected:
+  FolderTest() {
+    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+    dir_ = std::filesystem::temp_directory_path() /
+           ("uvic-" + std::string(info->test_suite_name()) + "-" + info->name() + "-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(dir_);
+  }
+  ~FolderTest() override { std::filesystem::remove_all(dir_); }
+  std::filesystem::path dir_;
+};
+
+}  // namespace uvic::test
