@@ -1,0 +1,220 @@
+#include "app/bench_run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "app/generator.h"
+#include "app/loaded_model.h"
+#include "app/train_step.h"
+#include "kernels/ops/attention.h"
+#include "kernels/ops/pointwise.h"
+
+namespace uvic {
+namespace {
+
+using Record = nlohmann::ordered_json;
+
+struct BenchModel {
+  const char* name;
+  const char* preset;
+  int img_size, in_chans, num_classes, context;
+};
+constexpr BenchModel kModels[] = {
+    {"mini", "U-ViC-mini/2", 32, 3, 11, 0},  {"mini4", "U-ViC-mini/4", 32, 3, 11, 0},
+    {"S2", "U-ViC-S/2", 32, 3, -1, 0},       {"S4", "U-ViC-S/4", 64, 3, -1, 0},
+    {"M4", "U-ViC-M/4", 64, 3, 1000, 0},     {"L4", "U-ViC-L/4", 64, 3, 1000, 0},
+    {"L2", "U-ViC-L/2", 32, 4, 1001, 0},     {"H2", "U-ViC-H/2", 32, 4, 1001, 0},
+    {"T2", "U-ViC-S/2", 32, 4, -1, 77},
+};
+
+UViCConfig model_named(const BenchRequest& r) {
+  for (const BenchModel& m : kModels) {
+    if (r.model != m.name) continue;
+    UViCConfig c = preset(m.preset);
+    c.img_size = m.img_size;
+    c.in_chans = m.in_chans;
+    c.num_classes = m.num_classes;
+    if (m.context > 0) c.clip_dim = 768, c.num_clip_token = m.context;
+    const AttentionKind inner = r.attention == "cog"       ? AttentionKind::cog
+                                : r.attention == "softmax" ? AttentionKind::softmax
+                                                           : AttentionKind::expressive;
+    c.attention.assign(static_cast<size_t>(c.blocks()), inner);
+    c.attention.front() = c.attention.back() = AttentionKind::softmax;
+    return c;
+  }
+  throw Error("unknown model '" + r.model + "'");
+}
+
+Isa isa_named(const std::string& name) {
+  if (name == "auto") return best_isa();
+  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx})
+    if (name == name_of(isa)) return isa;
+  throw Error("unknown instruction set '" + name + "'", "known are auto, avx2, avx512 and amx");
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Median seconds of f, after three calls that warm up, over at least `least` calls and `seconds`.
+double timed(double seconds, size_t least, const std::function<void()>& f) {
+  for (int i = 0; i < 3; ++i) f();
+  std::vector<double> times;
+  for (const double start = now(); times.size() < least || now() - start < seconds;) {
+    const double t = now();
+    f();
+    times.push_back(now() - t);
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+void print(Context& ctx, Record record) {
+  Record out{{"uvic", UVIC_VERSION}, {"threads", ctx.threads()}, {"isa", name_of(ctx.isa())}};
+  out.update(record);
+  std::printf("%s\n", out.dump().c_str());
+  std::fflush(stdout);
+}
+
+Tensor noise(Context& ctx, DType dtype, Shape shape, uint32_t draw) {
+  Tensor f = ctx.empty(DType::f32, shape), out = ctx.empty(dtype, shape);
+  const RandomKey key{1, draw, Stream::initial_noise, 0};
+  random_normal(ctx, {&key, 1}, f.view({1, f.numel()}));
+  cast(ctx, f, out);
+  return out;
+}
+
+void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
+  const int64_t shapes[][4] = {{8, 8, 257, 64}, {8, 16, 257, 64}, {2, 8, 1025, 64}};
+  for (const AttentionKind kind : {AttentionKind::cog, AttentionKind::softmax}) {
+    for (const auto& [b, h, l, d] : shapes) {
+      ctx.arena().reset();
+      auto scope = ctx.scope("bench");
+      const AttentionArgs a{.qkv = noise(ctx, dtype, {b, l, 3, h, d}, 0), .kind = kind};
+      Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = noise(ctx, dtype, {b, l, h, d}, 1), dqkv = ctx.like(a.qkv);
+      Tensor stat = ctx.empty(DType::f32, {b, h, l});
+      const double forward = timed(r.seconds, 3, [&] { attention_forward(ctx, a, o); });
+      const double both = timed(r.seconds, 3, [&] {
+        attention_forward(ctx, a, o, stat);
+        attention_backward(ctx, a, o, stat, grad, dqkv);
+      });
+      const double flops = 4.0 * static_cast<double>(b * h * l * l * d);
+      print(ctx, {{"what", "attention"},
+                  {"kind", name_of(kind)},
+                  {"dtype", name_of(dtype)},
+                  {"shape", {b, h, l, d}},
+                  {"forward_s", forward},
+                  {"forward_tflops", flops / forward / 1e12},
+                  {"both_s", both},
+                  {"both_tflops", 3.5 * flops / both / 1e12}});
+    }
+  }
+}
+
+Conditions conditions(Context& ctx, const UViCConfig& c, int64_t batch) {
+  Conditions out;
+  if (c.num_classes > 0) {
+    out.y = ctx.empty(DType::i32, {batch});
+    for (int64_t i = 0; i < batch; ++i) out.y.data<int32_t>()[i] = static_cast<int32_t>(i % c.num_classes);
+  }
+  if (c.num_clip_token > 0) out.context = noise(ctx, DType::f32, {batch, c.num_clip_token, c.clip_dim}, 3);
+  return out;
+}
+
+Tensor filled(Context& ctx, int64_t n, float value) {
+  Tensor t = ctx.empty(DType::f32, {n});
+  std::fill_n(t.data<float>(), n, value);
+  return t;
+}
+
+void print_profile(Context& ctx) {
+  for (const auto& [scope, timing] : ctx.timings())
+    print(ctx, {{"what", "scope"}, {"scope", scope}, {"calls", timing.calls}, {"seconds", timing.seconds}});
+}
+
+void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
+  const UViCConfig c = model_named(r);
+  TrainedModel model(ctx, c, dtype, 1);
+  const OptimizerConfig optimizer{.warmup_steps = 0};
+  int64_t step = 0;
+  const auto one = [&] {
+    ctx.arena().reset();
+    auto scope = ctx.scope("bench");
+    const Shape images{r.batch, c.in_chans, c.img_size, c.img_size};
+    const StepInputs in{.x0 = noise(ctx, DType::f32, images, 4),
+                        .eps = noise(ctx, DType::f32, images, 5),
+                        .alpha = filled(ctx, r.batch, 0.8f),
+                        .sigma = filled(ctx, r.batch, 0.6f),
+                        .t = filled(ctx, r.batch, 500),
+                        .conditions = conditions(ctx, c, r.batch),
+                        .weight = {}};
+    train_step(ctx, model, in, Prediction::eps, optimizer, ++step);
+    ctx.set_profiling(r.profile && step >= 3);
+  };
+  const double s = timed(r.seconds, 3, one);
+  print(ctx, {{"what", "train"},
+              {"model", r.model},
+              {"attn", r.attention},
+              {"dtype", name_of(dtype)},
+              {"batch", r.batch},
+              {"step_s", s},
+              {"images_per_s", r.batch / s},
+              {"tflops", 3 * c.forward_flops() * r.batch / s / 1e12},
+              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
+  print_profile(ctx);
+}
+
+// The network calls of a multistep solver, one a step; the solver's own arithmetic is included.
+void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
+  const UViCConfig c = model_named(r);
+  ParamStore store(ctx.device());
+  const UViC net(store, c);
+  store.allocate_for_inference(dtype);
+  store.initialise(ctx, 1);
+  GeneratorOptions options;
+  options.sampler.steps = r.steps;
+  const Generator generator(net, schedule_of("vp"), options);
+  std::vector<uint64_t> seeds(static_cast<size_t>(r.batch));
+  std::vector<int32_t> labels(seeds.size());
+  for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = i, labels[i] = 0;
+  int calls = 0;
+  const double s = timed(r.seconds, 2, [&] {
+    ctx.arena().reset();
+    Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
+    generator.generate(
+        ctx, {.seeds = seeds, .labels = labels, .context = conditions(ctx, c, r.batch).context}, images);
+    ctx.set_profiling(r.profile && ++calls >= 3);
+  });
+  print(ctx, {{"what", "sample"},
+              {"model", r.model},
+              {"attn", r.attention},
+              {"dtype", name_of(dtype)},
+              {"batch", r.batch},
+              {"steps", r.steps},
+              {"seconds", s},
+              {"images_per_s", r.batch / s},
+              {"tflops", c.forward_flops() * r.batch * r.steps / s / 1e12},
+              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
+  print_profile(ctx);
+}
+
+}  // namespace
+
+std::vector<std::string> bench_models() {
+  std::vector<std::string> names;
+  for (const BenchModel& m : kModels) names.emplace_back(m.name);
+  return names;
+}
+
+void run_bench(const BenchRequest& r) {
+  Context ctx({.device = {}, .threads = r.threads, .isa = isa_named(r.isa)});
+  const DType dtype = dtype_of_name(r.dtype);
+  if (r.what == "attention") return bench_attention(ctx, r, dtype);
+  if (r.what == "train") return bench_train(ctx, r, dtype);
+  bench_sample(ctx, r, dtype);
+}
+
+}  // namespace uvic

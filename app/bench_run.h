@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace uvic {
+
+struct BenchRequest {
+  std::string what;  // attention, train or sample
+  std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
+  int batch = 8, steps = 20, threads = 0;
+  double seconds = 10;
+  bool profile = false;
+};
+
+// Names of the networks that can be timed: "mini", "S2" (CIFAR-10), "L2" (ImageNet-256 latents), ...
+std::vector<std::string> bench_models();
+
+// Prints one JSON record a figure on stdout: medians over request.seconds, TFLOP/s counted as multiply-adds x 2 of the
+// matrix products (a training step: three forwards; attention's forward and backward: 3.5 forwards).
+void run_bench(const BenchRequest& request);
+
+}  // namespace uvic

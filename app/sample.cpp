@@ -1,0 +1,63 @@
+// uvic-sample: images from a model file.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "app/cli.h"
+#include "app/sample_run.h"
+
+int main(int argc, char** argv) {
+  using namespace uvic;
+  SampleRequest r;
+  std::string seeds;
+  uint64_t seed = 0;
+  int count = 16;
+  bool quiet = false, as_json = false;
+  const auto declare = [&](CLI::App& app) {
+    SamplerOptions& s = r.generator.sampler;
+    app.add_option("-m,--model", r.model, "Model file, checkpoint folder or run folder")->required();
+    app.add_option("-n,--count", count, "Number of images")->check(CLI::PositiveNumber);
+    auto* seed_option = app.add_option("-s,--seed", seed, "Image i has seed SEED + i");
+    app.add_option("--seeds", seeds, "Seeds as a list of numbers and ranges, 0-49999,60000")->excludes(seed_option);
+    app.add_option("-b,--batch", r.batch, "Images computed at once")->check(CLI::PositiveNumber);
+    app.add_option("--class", r.classes, "Class name or number; 'all' in turn; 'random' by seed");
+    app.add_option("--context", r.context, "Text models: .safetensors with 'context' [N, T, D] and 'null' [T, D]");
+    app.add_option("--cfg-scale", r.generator.cfg_scale, "Classifier-free guidance: uncond + scale (cond - uncond)");
+    app.add_option("--sampler", s.solver, "Solver")->check(CLI::IsMember(solver_names()));
+    app.add_option("--steps", s.steps, "Network evaluations per image")->check(CLI::PositiveNumber);
+    app.add_option("--order", s.order, "Order of dpm++: 1, 2 or 3; 0 chooses")->check(CLI::Range(0, 3));
+    app.add_option("--spacing", s.spacing, "Time steps: auto, time, logsnr, quadratic, karras, leading or trailing");
+    app.add_option("--eta", s.eta, "ddim: 0 deterministic, 1 as noisy as ddpm");
+    app.add_option("-o,--out", r.out, "Folder for <seed>.png");
+    app.add_option("--grid", r.grid, "PNG of all images side by side");
+    app.add_option("--npz", r.npz, "All images as arr_0 [N, h, w, 3] uint8, as ADM's evaluator reads them");
+    app.add_option("--save-tensor", r.tensor, ".safetensors of the results before 8-bit rounding");
+    app.add_option("--init-noise", r.init_noise, ".safetensors with x_T [N, C, h, w], instead of noise from the seeds");
+    app.add_option("--device", r.device, "auto, cpu, cuda or cuda:N");
+    app.add_option("--dtype", r.dtype, "auto, f32 or bf16");
+    app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
+    app.add_flag("--json", as_json, "Print one result object on stdout");
+    app.add_flag("-q,--quiet", quiet, "No progress");
+  };
+  const auto run = [&] {
+    UVIC_CHECK(!r.out.empty() || !r.grid.empty() || !r.npz.empty() || !r.tensor.empty(),
+               "nothing to write: give -o, --grid, --npz or --save-tensor");
+    for (int i = 0; i < count && seeds.empty(); ++i) r.seeds.push_back(seed + static_cast<uint64_t>(i));
+    if (!seeds.empty()) r.seeds = parse_seeds(seeds);
+    if (quiet) r.progress = Progress::Style::quiet;
+    catch_signals();
+    r.stop = &stop_requested;
+    const SampleOutcome o = sample_images(r);
+    if (as_json) {
+      const nlohmann::ordered_json j{{"what", "sample"},           {"model", r.model.string()},
+                                     {"images", o.made},           {"kept", o.kept},
+                                     {"load_s", o.load_seconds},   {"seconds", o.seconds},
+                                     {"images_per_s", o.seconds > 0 ? static_cast<double>(o.made) / o.seconds : 0},
+                                     {"interrupted", o.interrupted}};
+      std::printf("%s\n", j.dump().c_str());
+    }
+    return o.interrupted ? kExitInterrupted : 0;
+  };
+  return run_program(argc, argv, "uvic-sample", "Samples images from a U-ViC or U-ViT model.", declare, run);
+}

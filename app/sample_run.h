@@ -1,0 +1,43 @@
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "app/generator.h"
+#include "app/progress.h"
+
+namespace uvic {
+
+struct SampleRequest {
+  std::filesystem::path model;
+  std::vector<uint64_t> seeds;          // one an image
+  std::string classes = "all";          // a name, a number, "all" (in turn) or "random" (by seed)
+  std::filesystem::path context;        // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
+  GeneratorOptions generator;           // its prediction is the model's
+  int batch = 16;
+  std::filesystem::path out;            // folder for <seed, 6 digits>.png; empty: none
+  std::filesystem::path grid, npz, tensor;  // further outputs; empty: none
+  std::filesystem::path init_noise;     // a file with one tensor, x_T [N, C, h, w]; empty: from the seeds
+  std::string device = "auto", dtype = "auto";
+  int threads = 0;
+  Progress::Style progress = Progress::Style::automatic;
+  const volatile std::sig_atomic_t* stop = nullptr;
+};
+
+struct SampleOutcome {
+  int64_t made = 0, kept = 0;  // images computed now, and found whole from an earlier run
+  double load_seconds = 0, seconds = 0;
+  bool interrupted = false;
+};
+
+// Makes the images of request.seeds. A PNG in out that is whole and was made with the same parameters is kept; one made
+// with others is an Error, not overwritten. Nothing is half-written, whenever the program ends.
+SampleOutcome sample_images(const SampleRequest& request);
+
+// "0-3,7" -> 0 1 2 3 7. Throws Error naming the part that is wrong.
+std::vector<uint64_t> parse_seeds(const std::string& text);
+
+}  // namespace uvic

@@ -1,0 +1,53 @@
+#include "app/train_step.h"
+
+#include <array>
+#include <cmath>
+
+#include "kernels/ops/pointwise.h"
+
+namespace uvic {
+namespace {
+
+// What the network should say: eps, x0, or v = alpha eps - sigma x0 (Salimans & Ho, arXiv 2202.00512).
+Tensor make_target(Context& ctx, const StepInputs& in, Prediction prediction) {
+  if (prediction == Prediction::eps) return in.eps;
+  if (prediction == Prediction::x0) return in.x0;
+  const int64_t batch = in.x0.dim(0);
+  Tensor v = ctx.like(in.x0), minus_sigma = ctx.like(in.sigma);
+  const std::array<Term, 1> negate{{{-1.0, in.sigma}}};
+  linear_combination(ctx, negate, minus_sigma);
+  noising(ctx, in.eps.view({batch, in.eps.numel() / batch}), in.x0.view({batch, in.x0.numel() / batch}), in.alpha,
+          minus_sigma, v.view({batch, v.numel() / batch}));
+  return v;
+}
+
+}  // namespace
+
+StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
+                      const OptimizerConfig& optimizer, int64_t step) {
+  auto scope = ctx.scope("train");
+  Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0);
+  Tensor loss = ctx.like(in.alpha);
+  noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
+  UViC::Saved saved;
+  model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
+  mse(ctx, out, make_target(ctx, in, prediction), in.weight, loss, dout);
+
+  StepResult result;
+  const float* per_sample = loss.data<float>();
+  result.loss_per_sample.assign(per_sample, per_sample + loss.numel());
+  for (size_t b = 0; b < result.loss_per_sample.size(); ++b)
+    result.loss += double{result.loss_per_sample[b]} * (in.weight ? double{in.weight.data<float>()[b]} : 1.0);
+  result.loss /= static_cast<double>(result.loss_per_sample.size());
+  UVIC_CHECK(std::isfinite(result.loss), "step ", step, ": the loss is not finite");
+
+  zero(ctx, model.store.flat(Role::grad));
+  model.net.backward(ctx, saved, dout);
+  auto update_scope = ctx.scope("update");
+  const UpdateInfo info = update(ctx, optimizer, step, model.store);
+  result.lr = info.lr;
+  result.grad_norm = info.grad_norm;
+  return result;
+}
+
+}  // namespace uvic

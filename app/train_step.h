@@ -1,0 +1,43 @@
+#pragma once
+
+#include "model/optimizer.h"
+#include "model/uvic.h"
+#include "sampler/denoiser.h"
+
+namespace uvic {
+
+// One step's material, each [B, ...] on the Context's device. How it was drawn is the caller's business.
+struct StepInputs {
+  Tensor x0;            // [B, C, h, w] f32, clean images in [-1, 1]
+  Tensor eps;           // the noise, like x0
+  Tensor alpha, sigma;  // [B] f32: x_t = alpha x0 + sigma eps
+  Tensor t;             // [B] f32, the time value the network gets
+  Conditions conditions;
+  Tensor weight;  // [B] f32 loss weights, or empty for 1
+};
+
+struct StepResult {
+  double loss = 0;  // mean over the batch of weight * mean over elements of (target - prediction)^2, before the update
+  double lr = 0, grad_norm = 0;
+  std::vector<float> loss_per_sample;  // without weights
+};
+
+// Everything that is trained: the network over its parameters.
+class TrainedModel {
+ public:
+  // Allocates every role in dtype's working precision, and the released initialisation.
+  TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed)
+      : store(ctx.device()), net(store, config) {
+    store.allocate_for_training(dtype);
+    store.initialise(ctx, seed);
+  }
+  ParamStore store;
+  UViC net;
+};
+
+// One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.
+// step is 1-based. Throws Error, with weights and moments untouched, if the loss or the gradient is not finite.
+StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
+                      const OptimizerConfig& optimizer, int64_t step);
+
+}  // namespace uvic

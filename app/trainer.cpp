@@ -1,0 +1,248 @@
+#include "app/trainer.h"
+
+#include <fstream>
+#include <optional>
+
+#include "app/dataset.h"
+#include "app/generator.h"
+#include "app/image_io.h"
+#include "app/loaded_model.h"
+#include "app/log.h"
+#include "app/train_step.h"
+#include "app/training_draws.h"
+#include "kernels/ops/pointwise.h"
+#include "model/checkpoint.h"
+
+namespace uvic {
+namespace fs = std::filesystem;
+namespace {
+
+OptimizerConfig optimizer_of(const TrainConfig& c) {
+  return {.lr = c.lr,
+          .beta1 = c.beta1,
+          .beta2 = c.beta2,
+          .eps = c.eps,
+          .weight_decay = c.weight_decay,
+          .warmup_steps = c.warmup_steps,
+          .lr_schedule = c.lr_schedule == "cosine" ? LrSchedule::cosine : LrSchedule::constant,
+          .max_steps = c.max_steps,
+          .grad_clip = c.grad_clip,
+          .ema_rate = c.ema_rate};
+}
+
+void check_classes(const Dataset& data, const UViCConfig& model) {
+  if (model.num_classes <= 0) return;
+  UVIC_CHECK(data.classes() > 0, data.path(), ": has no classes, but model.num_classes is ", model.num_classes);
+  UVIC_CHECK(data.classes() == model.real_classes(), data.path(), ": has ", data.classes(),
+             " classes, but model.num_classes is ", model.num_classes, model.null_class ? " with" : " without",
+             " a null class: it must be ", data.classes() + (model.null_class ? 1 : 0));
+}
+
+std::string step_name(int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
+  return name;
+}
+
+// One run's moving parts, for the length of train().
+class Run {
+ public:
+  explicit Run(const TrainRequest& request);
+  TrainOutcome loop();
+
+ private:
+  TrainState resume();
+  void save();
+  void sample_grid();
+  void log(const StepResult& result, double seconds, double waited);
+  bool stopped() const { return request_.stop && *request_.stop; }
+
+  const TrainRequest& request_;
+  const RunConfig& config_;
+  Dataset data_;
+  Context ctx_;
+  TrainedModel model_;
+  ModelInfo info_;
+  Schedule schedule_;
+  TrainState state_;
+  int64_t saved_step_ = -1;
+  fs::path checkpoint_;
+  Progress progress_;
+  MetricsLog metrics_;
+  BatchLoader loader_;
+};
+
+Run::Run(const TrainRequest& request)
+    : request_(request),
+      config_(request.config),
+      data_((fs::create_directories(request.out), config_.data)),
+      ctx_({.device = request.device, .threads = config_.train.threads}),
+      model_((check_classes(data_, config_.model), ctx_), config_.model, dtype_of_name(config_.train.dtype),
+             config_.train.seed),
+      info_{.config = config_.model,
+            .schedule = config_.diffusion.schedule,
+            .prediction = config_.diffusion.prediction,
+            .class_names = config_.model.num_classes > 0 ? data_.class_names() : std::vector<std::string>{},
+            .step = 0,
+            .train_config = dump_config(config_)},
+      schedule_(schedule_of(config_.diffusion.schedule)),
+      state_(resume()),
+      progress_("train", "step", config_.train.max_steps, request.progress, state_.step),
+      metrics_(request.out / "metrics.jsonl", state_.step > 0 ? state_.step : -1),
+      loader_(data_, config_.data,
+              {.batch_size = config_.train.batch_size,
+               .image_size = config_.model.img_size,
+               .seed = config_.train.seed,
+               .start_step = state_.step}) {
+  std::ofstream out(request.out / "config.yaml");
+  out << info_.train_config;
+  out.close();
+  UVIC_CHECK(out, (request.out / "config.yaml").string(), ": cannot be written");
+  prune_checkpoints(request.out, 0);
+  if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", checkpoint_.string()));
+}
+
+TrainState Run::resume() {
+  const std::string& how = request_.resume;
+  std::optional<fs::path> from;
+  if (how == "auto") {
+    from = newest_checkpoint(request_.out, [](const fs::path& folder, const std::string& why) {
+      std::fprintf(stderr, "uvic-train: refused %s: %s\n", folder.c_str(), why.c_str());
+    });
+  } else if (how == "never") {
+    UVIC_CHECK(list_checkpoints(request_.out).empty(), request_.out.string(),
+               ": holds checkpoints of an earlier run; choose another folder, or --resume auto");
+  } else if (fs::is_directory(how)) {
+    from = how;
+  } else {
+    const bool number = !how.empty() && how.size() < 16 && how.find_first_not_of("0123456789") == std::string::npos;
+    UVIC_CHECK(number, "--resume ", how, ": not auto, never, a step or a checkpoint's folder");
+    from = request_.out / step_name(std::stoll(how));
+    UVIC_CHECK(fs::is_directory(*from), "--resume ", how, ": there is no ", from->string());
+  }
+  if (!from) return {.seed = config_.train.seed};
+  checkpoint_ = *from;
+  const bool released = fs::exists(*from / "nnet.pth");
+  TrainState state =
+      released ? load_released_checkpoint(ctx_, *from, model_.store) : load_checkpoint(ctx_, *from, model_.store);
+  UVIC_CHECK(released || state.seed == config_.train.seed, from->string(), ": was trained with seed ", state.seed,
+             ", the config says ", config_.train.seed);
+  UVIC_CHECK(released || state.samples == state.step * config_.train.batch_size, from->string(), ": has drawn ",
+             state.samples, " samples in ", state.step, " steps; train.batch_size must stay ",
+             state.samples / std::max<int64_t>(1, state.step));
+  state.seed = config_.train.seed;
+  saved_step_ = state.step;
+  return state;
+}
+
+void Run::save() {
+  if (saved_step_ == state_.step) return;
+  info_.step = state_.step;
+  state_.samples = state_.step * config_.train.batch_size;
+  checkpoint_ = save_checkpoint(ctx_, request_.out, model_.store, info_, state_);
+  saved_step_ = state_.step;
+  prune_checkpoints(request_.out, config_.train.keep_last);
+}
+
+// Images of the EMA weights, from the same seeds and labels every time.
+void Run::sample_grid() {
+  const SampleConfig& c = config_.sample;
+  const UViCConfig& m = config_.model;
+  if (c.count == 0 || m.condition() == Condition::text || m.in_chans != 3) return;
+  auto scope = ctx_.scope("sample_grid");
+  GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
+  options.sampler.prediction = prediction_of(config_.diffusion.prediction);
+  options.cfg_scale = m.null_class ? c.cfg_scale : 1;
+  const Generator generator(model_.net, schedule_, options);
+  std::vector<uint64_t> seeds;
+  std::vector<int32_t> labels;
+  for (int i = 0; i < c.count; ++i) {
+    seeds.push_back(c.seed + static_cast<uint64_t>(i));
+    if (m.num_classes > 0) labels.push_back(i % m.real_classes());
+  }
+  Tensor images = ctx_.empty(DType::f32, {c.count, 3, m.img_size, m.img_size});
+  Tensor pixels = ctx_.empty(DType::u8, {c.count, m.img_size, m.img_size, 3});
+  model_.store.use(ctx_, Role::ema);
+  generator.generate(ctx_, {.seeds = seeds, .labels = labels}, images);
+  model_.store.use(ctx_, Role::master);
+  image_to_pixels(ctx_, images, pixels);
+  Image grid = make_grid(pixels, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
+  fs::create_directories(request_.out / "samples");
+  write_png(request_.out / "samples" / (step_name(state_.step) + ".png"), grid.tensor());
+}
+
+void Run::log(const StepResult& result, double seconds, double waited) {
+  const double images = static_cast<double>(config_.train.batch_size) / seconds;
+  metrics_.write(state_.step, {{"loss", result.loss},
+                               {"grad_norm", result.grad_norm},
+                               {"lr", result.lr},
+                               {"images_per_s", images},
+                               {"tflops", 3 * config_.model.forward_flops() * images / 1e12},
+                               {"data_wait", waited / seconds},
+                               {"bad_images", loader_.bad_images()}});
+}
+
+TrainOutcome Run::loop() {
+  const OptimizerConfig optimizer = optimizer_of(config_.train);
+  const TrainingDraws draws(config_, schedule_);
+  const Prediction prediction = prediction_of(config_.diffusion.prediction);
+  using Clock = std::chrono::steady_clock;
+  StepResult result;
+  // Of the steps since the last line: their mean loss is far less noisy than one step's.
+  double loss_sum = 0, waited_before = loader_.wait_seconds();
+  int64_t since_log = 0;
+  Clock::time_point start = Clock::now();
+  while (state_.step < config_.train.max_steps && !stopped()) {
+    ctx_.arena().reset();
+    const Batch batch = loader_.next();
+    try {
+      result = train_step(ctx_, model_, draws.draw(ctx_, batch, state_.step), prediction, optimizer, state_.step + 1);
+    } catch (const Error& e) {
+      const std::string scope = ctx_.take_failed_scope();
+      throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"),
+                  checkpoint_.empty() ? "nothing was saved yet; try a smaller train.lr or train.grad_clip"
+                                      : concat("the last good checkpoint is ", checkpoint_.string()));
+    }
+    ++state_.step;
+    loss_sum += result.loss;
+    ++since_log;
+    if (state_.step % config_.train.log_every == 0 || state_.step == config_.train.max_steps) {
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      result.loss = loss_sum / static_cast<double>(since_log);
+      log(result, seconds / static_cast<double>(since_log),
+          (loader_.wait_seconds() - waited_before) / static_cast<double>(since_log));
+      loss_sum = 0, since_log = 0, waited_before = loader_.wait_seconds(), start = Clock::now();
+    }
+    char note[32];
+    std::snprintf(note, sizeof note, "loss %.4f", result.loss);
+    progress_.update(state_.step, note);
+    const bool last = state_.step == config_.train.max_steps;
+    if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0)) sample_grid();
+    if (last || state_.step % config_.train.save_every == 0) save();
+  }
+  const bool interrupted = state_.step < config_.train.max_steps;
+  if (interrupted) save();
+  progress_.finish();
+  for (const std::string& bad : loader_.bad_examples()) std::fprintf(stderr, "uvic-train: skipped %s\n", bad.c_str());
+  return {state_.step, checkpoint_, result.loss, interrupted};
+}
+
+}  // namespace
+
+TrainOutcome train(const TrainRequest& request) { return Run(request).loop(); }
+
+std::string describe_run(const RunConfig& config) {
+  ParamStore store({});
+  const UViC net(store, config.model);
+  const double params = static_cast<double>(store.count());
+  const double step_flops = 3 * config.model.forward_flops() * config.train.batch_size;
+  const DType dtype = dtype_of_name(config.train.dtype);
+  const double bytes_each = 5 * 4 + (dtype == DType::f32 ? 0 : 2);  // master, gradient, two moments, EMA; working copy
+  char text[256];
+  std::snprintf(text, sizeof text, "%.2f M parameters, %d tokens, %.4f TFLOP a step of %d images, %.1f MiB of weights and state, %s\n",
+                params / 1e6, config.model.tokens(), step_flops / 1e12, config.train.batch_size,
+                params * bytes_each / (1 << 20), name_of(dtype));
+  return text;
+}
+
+}  // namespace uvic

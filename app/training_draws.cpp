@@ -1,0 +1,69 @@
+#include "app/training_draws.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "app/loaded_model.h"
+#include "kernels/core/philox.h"
+#include "kernels/ops/pointwise.h"
+
+namespace uvic {
+
+TrainingDraws::TrainingDraws(const RunConfig& config, const Schedule& schedule)
+    : config_(config), schedule_(schedule), prediction_(prediction_of(config.diffusion.prediction)) {}
+
+double TrainingDraws::time(uint32_t word) const {
+  const double u = word * 0x1p-32;
+  const int knots = schedule_.knots();
+  return knots == 0 ? u : std::floor(u * knots + 1) / knots;
+}
+
+// Min-SNR-gamma (Hang et al., arXiv 2303.09556): the weight on the x0 loss is min(snr, gamma), and an eps loss is snr
+// times, a v loss snr + 1 times the x0 loss.
+double TrainingDraws::loss_weight(const NoiseLevel& level) const {
+  if (config_.diffusion.loss_weight == "none") return 1;
+  const double inverse_snr = std::exp(-2 * level.lambda), gamma = config_.diffusion.gamma;
+  switch (prediction_) {
+    case Prediction::eps: return std::min(1.0, gamma * inverse_snr);
+    case Prediction::x0: return std::min(1 / inverse_snr, gamma);
+    case Prediction::v: return std::min(1.0, gamma * inverse_snr) / (1 + inverse_snr);
+  }
+  return 1;
+}
+
+StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step) const {
+  const UViCConfig& model = config_.model;
+  const int64_t count = batch.pixels.tensor.dim(0);
+  const uint64_t seed = config_.train.seed;
+  StepInputs in;
+  in.x0 = ctx.empty(DType::f32, {count, model.in_chans, model.img_size, model.img_size});
+  pixels_to_image(ctx, batch.pixels.tensor, in.x0);
+
+  in.alpha = ctx.empty(DType::f32, {count});
+  in.sigma = ctx.like(in.alpha);
+  in.t = ctx.like(in.alpha);
+  in.weight = ctx.like(in.alpha);
+  if (model.num_classes > 0) in.conditions.y = ctx.empty(DType::i32, {count});
+  std::vector<RandomKey> noise_keys;
+  for (int64_t b = 0; b < count; ++b) {
+    RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
+                  static_cast<uint32_t>(batch.first_sample + b)};
+    const NoiseLevel level = schedule_.at(time(philox(key, 0).v[0]));
+    in.alpha.data<float>()[b] = static_cast<float>(level.alpha);
+    in.sigma.data<float>()[b] = static_cast<float>(level.sigma);
+    in.t.data<float>()[b] = static_cast<float>(level.label);
+    in.weight.data<float>()[b] = static_cast<float>(loss_weight(level));
+    if (model.num_classes > 0) {
+      key.stream = Stream::label_drop;
+      const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
+      in.conditions.y.data<int32_t>()[b] = drop ? model.num_classes - 1 : batch.labels[static_cast<size_t>(b)];
+    }
+    key.stream = Stream::training_noise;
+    noise_keys.push_back(key);
+  }
+  in.eps = ctx.like(in.x0);
+  random_normal(ctx, noise_keys, in.eps.view({count, in.eps.numel() / count}));
+  return in;
+}
+
+}  // namespace uvic
