@@ -6,7 +6,8 @@
 namespace uvic::cpu {
 namespace {
 
-const AttentionKernels& kernels_for(const Context& ctx) {
+const AttentionKernels& kernels_for(const Context& ctx, DType dtype) {
+  if (ctx.isa() == Isa::amx && dtype == DType::bf16) return amx::attention_kernels;
   return pick(ctx, avx2::attention_kernels, avx512::attention_kernels);
 }
 
@@ -62,7 +63,7 @@ struct Scratch {
 // and values again, which is a small price beside an idle core. A row's result does not depend on the cut.
 void attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat) {
   const Heads heads(a.qkv);
-  const AttentionKernels& kernels = kernels_for(ctx);
+  const AttentionKernels& kernels = kernels_for(ctx, a.qkv.dtype());
   const AttentionPasses& passes = passes_for(kernels, a);
   if (a.qkv.numel() == 0) return;
   const int64_t blocks = (heads.L + kernels.block_rows - 1) / kernels.block_rows;
@@ -83,7 +84,7 @@ void attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor st
 // A task is a whole head: gradients of its keys and values are sums over all its rows, taken in one order.
 void attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat, Tensor grad_o, Tensor dqkv) {
   const Heads heads(a.qkv);
-  const AttentionKernels& kernels = kernels_for(ctx);
+  const AttentionKernels& kernels = kernels_for(ctx, a.qkv.dtype());
   const AttentionPasses& passes = passes_for(kernels, a);
   if (a.qkv.numel() == 0) return;
   const int64_t tasks = heads.count(), workers = std::min<int64_t>(ctx.threads(), tasks);

@@ -13,7 +13,8 @@ inline const char* name_of(AttentionKind kind) {
 }
 
 // What a kind is, for the loops of every backend: each is written once, over one of these. T is float, or a vector of
-// floats with the same functions: abs, min, and times_sign(x, z) = x sign(z), sign(0) = 0.
+// floats with the same functions: abs, min, times_sign(x, z) = x sign(z) with sign(0) = 0, and flip(x, z), which is -x
+// where z has its sign bit set.
 //
 // Exponential kinds: row maximum m of magnitude(z), u = exp(magnitude(z) - m), weight(u, z), divided by sum u.
 // The others: weight(z), divided by its sum (0 where the sum is 0). In backward, with g = dO v^T and delta = rowsum(dO
@@ -48,7 +49,7 @@ struct CogScore {
   }
   template <class T>
   UVIC_HD static T gradient(T w, T g, T delta) {
-    return w * (times_sign(g, w) - delta);
+    return w * (flip(g, w) - delta);
   }
 };
 

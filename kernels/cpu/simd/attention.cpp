@@ -56,9 +56,9 @@ UVIC_INLINE void over_keys(int64_t keys, int64_t end, float* row, const F& f) {
   for (; j < end; j += 16) store(row + j, set(0.0f));
 }
 
-// Scores of a row become undivided weights, in place. Returns their sum's inverse.
+// Undivided weights w of a row from its scores s; w may be s. Returns the inverse of their sum.
 template <class Score>
-float weigh_row(const AttentionHead& head, int64_t keys, int64_t end, float* s, float* stat) {
+float weigh_row(const AttentionHead& head, int64_t keys, int64_t end, const float* s, float* w, float* stat) {
   F32 total = set(0.0f);
   if constexpr (Score::kExponential) {
     F32 highest = set(-__builtin_inff());
@@ -66,21 +66,21 @@ float weigh_row(const AttentionHead& head, int64_t keys, int64_t end, float* s, 
     for (; j + 16 <= keys; j += 16) highest = max(Score::magnitude(load(s + j)), highest);
     if (j < keys) highest = max(select(lanes_below(keys - j), Score::magnitude(load(s + j)), highest), highest);
     const float m = max_of(highest);
-    over_keys(keys, end, s, [&](int64_t at, int64_t lanes) {
+    over_keys(keys, end, w, [&](int64_t at, int64_t lanes) {
       const F32 z = load(s + at), e = exp((Score::magnitude(z) - m) * head.scale);
       const F32 u = lanes == 16 ? e : keep(lanes_below(lanes), e);
       total = total + u;
-      store(s + at, Score::weight(u, z));
+      store(w + at, Score::weight(u, z));
     });
     const float sum_u = sum(total);
     if (stat) *stat = m * head.scale + __builtin_logf(sum_u);
     return 1 / sum_u;
   } else {
-    over_keys(keys, end, s, [&](int64_t at, int64_t lanes) {
+    over_keys(keys, end, w, [&](int64_t at, int64_t lanes) {
       const F32 f = Score::weight(load(s + at) * head.scale);
-      const F32 w = lanes == 16 ? f : keep(lanes_below(lanes), f);
-      total = total + w;
-      store(s + at, w);
+      const F32 kept = lanes == 16 ? f : keep(lanes_below(lanes), f);
+      total = total + kept;
+      store(w + at, kept);
     });
     const float sum_f = sum(total);
     if (stat) *stat = sum_f;
@@ -107,34 +107,12 @@ void forward(const AttentionHead& head, int64_t row_begin, int64_t row_end, void
     multiply(block.rows, block.keys, head.D, {q, width, 1}, kt, keys, s, keys, false);
     float inverse[kBlockRows];
     for (int64_t r = 0; r < block.end - i; ++r)
-      inverse[r] = weigh_row<Score>(head, keys_of_row(head, i + r), block.keys, s + r * keys,
+      inverse[r] = weigh_row<Score>(head, keys_of_row(head, i + r), block.keys, s + r * keys, s + r * keys,
                                     head.stat ? head.stat + i + r : nullptr);
     multiply(block.rows, width, head.causal ? block.end : head.L, {s, keys, 1}, v, width, o, width, false);
     for (int64_t r = 0; r < block.end - i; ++r)
       unpack(o + r * width, width, inverse[r], 1, head.D, static_cast<T*>(head.o) + (i + r) * head.o_stride, 0);
   }
-}
-
-// The weights of a row again, from its stat; w may be s. Returns the factor that makes them sum to one: for the
-// exponential kinds near 1, since a stat near 300 has an absolute error of 1e-5 that exp would turn into a relative
-// one.
-template <class Score>
-float weigh_row_again(const AttentionHead& head, int64_t keys, int64_t end, const float* s, float* w, float stat) {
-  F32 total = set(0.0f);
-  over_keys(keys, end, w, [&](int64_t at, int64_t lanes) {
-    const F32 z = load(s + at);
-    if constexpr (Score::kExponential) {
-      const F32 e = exp(fma(Score::magnitude(z), set(head.scale), set(-stat)));
-      const F32 u = lanes == 16 ? e : keep(lanes_below(lanes), e);
-      total = total + u;
-      store(w + at, Score::weight(u, z));
-    } else {
-      const F32 f = Score::weight(z * head.scale);
-      store(w + at, lanes == 16 ? f : keep(lanes_below(lanes), f));
-    }
-  });
-  if constexpr (Score::kExponential) return 1 / sum(total);
-  return stat >= __FLT_MIN__ ? 1 / stat : 0;
 }
 
 // g becomes dL/dz in place. s holds undivided weights (exponential kinds) or scores.
@@ -153,6 +131,8 @@ float dot(const float* a, const float* b, int64_t n) {
   return sum(total);
 }
 
+// Weights are made anew from the row's own maximum and sum: exp(z - stat) would turn the rounding of a stat near 300,
+// 1e-5, into as large a relative error.
 template <class Score, class T>
 void backward(const AttentionHead& head, void* memory) {
   Scratch scratch(head, memory);
@@ -187,8 +167,8 @@ void backward(const AttentionHead& head, void* memory) {
     multiply(block.rows, block.keys, head.D, {q, width, 1}, kt, keys, s, keys, false);
     float delta[kBlockRows];
     for (int64_t r = 0; r < rows; ++r) {
-      const float factor = weigh_row_again<Score>(head, keys_of_row(head, i + r), block.keys, s + r * keys,
-                                                  w + r * keys, head.stat[i + r]);
+      const float factor =
+          weigh_row<Score>(head, keys_of_row(head, i + r), block.keys, s + r * keys, w + r * keys, nullptr);
       float* row = grad_o + r * width;
       for (int64_t d = 0; d < width; d += 16) store(row + d, load(row + d) * factor);
       delta[r] = dot(row, o + r * width, width);

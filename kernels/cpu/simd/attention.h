@@ -37,5 +37,8 @@ extern const AttentionKernels attention_kernels;
 namespace avx512 {
 extern const AttentionKernels attention_kernels;
 }
+namespace amx {
+extern const AttentionKernels attention_kernels;  // bf16 only
+}
 
 }  // namespace uvic::cpu

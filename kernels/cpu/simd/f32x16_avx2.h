@@ -113,6 +113,10 @@ UVIC_INLINE F32 times_sign(F32 a, F32 z) {
   };
   return {half(a.lo, z.lo), half(a.hi, z.hi)};
 }
+UVIC_INLINE F32 flip(F32 a, F32 z) {
+  const __m256 sign_bit = _mm256_set1_ps(-0.0f);
+  return {_mm256_xor_ps(a.lo, _mm256_and_ps(z.lo, sign_bit)), _mm256_xor_ps(a.hi, _mm256_and_ps(z.hi, sign_bit))};
+}
 UVIC_INLINE Mask operator<(F32 a, F32 b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
 }

@@ -75,6 +75,10 @@ UVIC_INLINE F32 times_sign(F32 a, F32 z) {
       _mm512_castsi512_ps(_mm512_maskz_ternarylogic_epi32(nonzero, _mm512_castps_si512(a.v), _mm512_castps_si512(z.v),
                                                           _mm512_set1_epi32(INT32_MIN), 0x78))};  // a ^ (z & sign bit)
 }
+UVIC_INLINE F32 flip(F32 a, F32 z) {
+  return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(z.v),
+                                                        _mm512_set1_epi32(INT32_MIN), 0x78))};
+}
 // a times 2^n, where the low nine bits of shifted's representation hold n: see exp.
 UVIC_INLINE F32 add_exponent(F32 a, F32 shifted) {
   return {_mm512_castsi512_ps(

@@ -10,7 +10,8 @@
 //   load(p), load(p, n)           16 or the first n lanes (0 <= n <= 16; the rest is 0) from float* or bf16*
 //   store(p, a), store(p, a, n)   the mirror; to bf16 rounds to nearest even
 //   + - * / and unary -, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b, sqrt, abs, copysign(a, sign_from)
-//   times_sign(a, z) = a sign(z), sign(0) = 0;  max, min: the second operand where one is NaN
+//   times_sign(a, z) = a sign(z), sign(0) = 0;  flip(a, z) is -a where z has its sign bit set
+//   max, min                      the second operand where one is NaN
 //   <, ==, lanes_below(n)         Mask;  select(mask, yes, no);  keep(mask, a) is 0 in the other lanes
 
 #ifdef __AVX512F__
