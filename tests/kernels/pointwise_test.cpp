@@ -181,6 +181,12 @@ TEST_P(ImageTest, MseGradientAgreesWithDifferences) {
   };
   mse(ctx, pred.tensor, target.tensor, weight.tensor, loss.tensor, dpred.tensor);
   EXPECT_GRADIENT((Variable{"pred", pred.tensor, dpred.tensor}), step_loss, 1e-4);
+  // And the method sees one element of thirty that is a tenth off.
+  int64_t largest = 0;
+  for (int64_t i = 0; i < shape.numel(); ++i)
+    if (std::abs(at(dpred.tensor, i)) > std::abs(at(dpred.tensor, largest))) largest = i;
+  dpred.tensor.data<float>()[largest] *= 1.1f;
+  EXPECT_GT(gradient_error({"pred", pred.tensor, dpred.tensor}, step_loss), 1e-2);
 }
 
 TEST_P(ImageTest, EveryPixelValueSurvivesTheRoundTrip) {

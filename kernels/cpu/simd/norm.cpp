@@ -25,28 +25,45 @@ UVIC_INLINE void for_each_part(int64_t C, const F& f) {
   if (i < C) f(i, C - i);
 }
 
+// R rows at once: one row alone would wait for its own sums, four cycles an addition.
+template <int R, class T>
+UVIC_INLINE void forward_rows(const T* x, const T* w, const T* b, float eps, int64_t C, T* y, float* stats) {
+  const float inverse = 1.0f / static_cast<float>(C);
+  F32 total[R], squares[R], mean[R], scale[R];
+  for (int r = 0; r < R; ++r) total[r] = squares[r] = set(0.0f);
+  for_each_part(C, [&](int64_t i, auto part) {
+    for (int r = 0; r < R; ++r) total[r] = total[r] + load(x + r * C + i, part);
+  });
+  for (int r = 0; r < R; ++r) mean[r] = set(sum(total[r]) * inverse);
+  // A second pass over the rows, which are in the L1 cache: E[x^2] - mean^2 cancels.
+  for_each_part(C, [&](int64_t i, auto part) {
+    for (int r = 0; r < R; ++r) {
+      const F32 d = keep_part(part, load(x + r * C + i, part) - mean[r]);
+      squares[r] = fma(d, d, squares[r]);
+    }
+  });
+  for (int r = 0; r < R; ++r) scale[r] = set(1.0f) / sqrt(set(sum(squares[r]) * inverse + eps));
+  for_each_part(C, [&](int64_t i, auto part) {
+    const F32 wi = load(w + i, part), bi = load(b + i, part);
+    for (int r = 0; r < R; ++r) {
+      const F32 xhat = (load(x + r * C + i, part) - mean[r]) * scale[r];
+      store(y + r * C + i, fma(xhat, wi, bi), part);
+    }
+  });
+  if (!stats) return;
+  for (int r = 0; r < R; ++r) {
+    store(stats + 2 * r, mean[r], 1);
+    store(stats + 2 * r + 1, scale[r], 1);
+  }
+}
+
 template <class T>
 void forward(const T* x, const T* w, const T* b, float eps, int64_t rows, int64_t C, T* y, float* stats) {
-  const float inverse = 1.0f / static_cast<float>(C);
-  for (int64_t r = 0; r < rows; ++r, x += C, y += C) {
-    F32 total = set(0.0f), squares = set(0.0f);
-    for_each_part(C, [&](int64_t i, auto part) { total = total + load(x + i, part); });
-    const float mean = sum(total) * inverse;
-    // A second pass over the row, which is in the L1 cache: E[x^2] - mean^2 cancels.
-    for_each_part(C, [&](int64_t i, auto part) {
-      const F32 d = keep_part(part, load(x + i, part) - set(mean));
-      squares = fma(d, d, squares);
-    });
-    const F32 deviation = sqrt(set(sum(squares) * inverse + eps)), scale = set(1.0f) / deviation;
-    for_each_part(C, [&](int64_t i, auto part) {
-      const F32 xhat = (load(x + i, part) - set(mean)) * scale;
-      store(y + i, fma(xhat, load(w + i, part), load(b + i, part)), part);
-    });
-    if (stats) {
-      stats[2 * r] = mean;
-      store(stats + 2 * r + 1, scale, 1);
-    }
-  }
+  constexpr int kTogether = 4;
+  int64_t r = 0;
+  for (; r + kTogether <= rows; r += kTogether)
+    forward_rows<kTogether>(x + r * C, w, b, eps, C, y + r * C, stats ? stats + 2 * r : nullptr);
+  for (; r < rows; ++r) forward_rows<1>(x + r * C, w, b, eps, C, y + r * C, stats ? stats + 2 * r : nullptr);
 }
 
 // Pass 1 over R rows, which share the loads of w, dw and db: dw and db grow, sums receives each row's mean of dy w and
@@ -78,36 +95,40 @@ UVIC_INLINE void backward_sums(const T* x, const T* w, const float* stats, const
 }
 
 // Pass 2: dx += (dy w - mean(dy w) - xhat mean(dy w xhat)) / deviation.
-template <class T>
-UVIC_INLINE void backward_row(const T* x, const T* w, const float* stats, const T* dy, int64_t C, const float* sums,
-                              T* dx) {
-  const F32 mean = set(stats[0]), scale = set(stats[1]), mean_g = set(sums[0]), mean_gx = set(sums[1]);
+template <int R, class T>
+UVIC_INLINE void backward_rows(const T* x, const T* w, const float* stats, const T* dy, int64_t C, const float* sums,
+                               T* dx) {
   for_each_part(C, [&](int64_t i, auto part) {
-    const F32 xhat = (load(x + i, part) - mean) * scale;
-    const F32 g = fma(load(dy + i, part), load(w + i, part), -mean_g);
-    store(dx + i, fma(fnma(xhat, mean_gx, g), scale, load(dx + i, part)), part);
+    const F32 wi = load(w + i, part);
+    for (int r = 0; r < R; ++r) {
+      const F32 scale = set(stats[2 * r + 1]);
+      const F32 xhat = (load(x + r * C + i, part) - set(stats[2 * r])) * scale;
+      const F32 g = fma(load(dy + r * C + i, part), wi, set(-sums[2 * r]));
+      store(dx + r * C + i, fma(fnma(xhat, set(sums[2 * r + 1]), g), scale, load(dx + r * C + i, part)), part);
+    }
   });
+}
+
+template <int R, class T>
+UVIC_INLINE void backward_both(const T* x, const T* w, const float* stats, const T* dy, int64_t C, T* dx, float* dw,
+                               float* db) {
+  float sums[2 * R];
+  backward_sums<R>(x, w, stats, dy, C, dw, db, sums);
+  backward_rows<R>(x, w, stats, dy, C, sums, dx);
 }
 
 template <class T>
 void backward(const T* x, const T* w, const float* stats, const T* dy, int64_t rows, int64_t C, T* dx, float* dw,
               float* db) {
-  constexpr int kTogether = 2;  // rows of pass 1: four sums are as many as AVX2 has registers for
+  constexpr int kTogether = 2;  // four sums are as many as AVX2 has registers for
   for_each_part(C, [&](int64_t i, auto part) {
     store(dw + i, set(0.0f), part);
     store(db + i, set(0.0f), part);
   });
-  for (int64_t r = 0; r < rows; r += kTogether) {
-    const int64_t at = r * C, n = rows - r < kTogether ? rows - r : kTogether;
-    float sums[2 * kTogether];
-    if (n == kTogether) {
-      backward_sums<kTogether>(x + at, w, stats + 2 * r, dy + at, C, dw, db, sums);
-    } else {
-      backward_sums<1>(x + at, w, stats + 2 * r, dy + at, C, dw, db, sums);
-    }
-    for (int64_t j = 0; j < n; ++j)
-      backward_row(x + at + j * C, w, stats + 2 * (r + j), dy + at + j * C, C, sums + 2 * j, dx + at + j * C);
-  }
+  int64_t r = 0;
+  for (; r + kTogether <= rows; r += kTogether)
+    backward_both<kTogether>(x + r * C, w, stats + 2 * r, dy + r * C, C, dx + r * C, dw, db);
+  for (; r < rows; ++r) backward_both<1>(x + r * C, w, stats + 2 * r, dy + r * C, C, dx + r * C, dw, db);
 }
 
 }  // namespace
