@@ -1,0 +1,71 @@
+#include "model/io/npz.h"
+
+#include <zip.h>
+
+#include <cstring>
+#include <memory>
+
+#include "model/io/file.h"
+
+namespace uvic {
+namespace fs = std::filesystem;
+namespace {
+
+// NumPy's format 1.0: magic, version, header length, a Python dict padded so that the data starts at a multiple of 64.
+std::string npy_header(const Tensor& t) {
+  const char* descr = t.dtype() == DType::u8    ? "|u1"
+                      : t.dtype() == DType::i32 ? "<i4"
+                      : t.dtype() == DType::i64 ? "<i8"
+                      : t.dtype() == DType::f32 ? "<f4"
+                      : t.dtype() == DType::f64 ? "<f8"
+                                                : nullptr;
+  UVIC_CHECK(descr, "write_npz: an array of ", t.dtype());
+  std::string dict = concat("{'descr': '", descr, "', 'fortran_order': False, 'shape': (");
+  for (const int64_t d : t.shape()) dict += std::to_string(d) + ",";
+  dict += "), }";
+  constexpr size_t kPrefix = 10;
+  dict.append(63 - (kPrefix + dict.size()) % 64, ' ');
+  dict += '\n';
+  std::string header("\x93NUMPY\x01\x00", 8);
+  header += static_cast<char>(dict.size() & 0xff);
+  header += static_cast<char>(dict.size() >> 8);
+  return header + dict;
+}
+
+struct Discard {
+  void operator()(zip_t* zip) const { zip_discard(zip); }
+};
+
+}  // namespace
+
+void write_npz(const fs::path& path, const std::vector<NamedTensor>& arrays) {
+  fs::path temporary = path;
+  temporary += ".tmp";
+  int code = 0;
+  std::unique_ptr<zip_t, Discard> zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code));
+  if (!zip) fail_errno(path, "cannot be written");
+  const auto require = [&](bool ok) {
+    UVIC_CHECK(ok, path.string(), ": cannot be written: ", zip_strerror(zip.get()));
+  };
+  std::vector<std::vector<char>> contents;  // libzip reads them when it closes
+  for (const NamedTensor& a : arrays) {
+    const std::string header = npy_header(a.tensor);
+    std::vector<char>& bytes = contents.emplace_back(header.size() + a.tensor.bytes());
+    std::memcpy(bytes.data(), header.data(), header.size());
+    std::memcpy(bytes.data() + header.size(), a.tensor.raw(), a.tensor.bytes());
+    zip_source_t* source = zip_source_buffer(zip.get(), bytes.data(), bytes.size(), 0);
+    require(source != nullptr);
+    const zip_int64_t index = zip_file_add(zip.get(), (a.name + ".npy").c_str(), source, ZIP_FL_ENC_UTF_8);
+    if (index < 0) zip_source_free(source);
+    require(index >= 0);
+    require(zip_set_file_compression(zip.get(), static_cast<zip_uint64_t>(index), ZIP_CM_STORE, 0) == 0);
+  }
+  require(zip_close(zip.get()) == 0);
+  (void)zip.release();
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  UVIC_CHECK(!error, path.string(), ": cannot be written: ", error.message());
+  sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+}
+
+}  // namespace uvic
