@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "tests/app/golden_images.h"
+#include "tests/app/image_fixtures.h"
 
 namespace uvic {
 namespace {

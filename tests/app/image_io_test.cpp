@@ -1,6 +1,6 @@
 #include "app/image_io.h"
 
-#include "tests/app/golden_images.h"
+#include "tests/app/image_fixtures.h"
 
 namespace uvic {
 namespace {
@@ -52,6 +52,34 @@ TEST(DecodeTest, GoldenFiles) {
       continue;
     }
     EXPECT_LE(largest_difference(got, want), c.value("tolerance", 0));
+  }
+}
+
+std::vector<uint8_t> from_hex(const std::string& hex) {
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+// The golden folder has neither. Both hold 5 rows of 7 pixels (x + y, 40 y, 30 x).
+TEST(DecodeTest, WebpAndBmp) {
+  Image want{5, 7, {}};
+  std::vector<uint8_t> bmp = from_hex(
+      "424dae0000000000000036000000280000000700000005000000010018000000000078000000"
+      "00000000000000000000000000000000");
+  for (int y = 0; y < 5; ++y)
+    for (int x = 0; x < 7; ++x) want.rgb.insert(want.rgb.end(), {uint8_t(x + y), uint8_t(40 * y), uint8_t(30 * x)});
+  for (int y = 4; y >= 0; --y) {  // from the bottom, blue first, rows padded to 4 bytes
+    for (int x = 0; x < 7; ++x) bmp.insert(bmp.end(), {uint8_t(30 * x), uint8_t(40 * y), uint8_t(x + y)});
+    bmp.resize(bmp.size() + 3);
+  }
+  const std::vector<uint8_t> webp = from_hex(
+      "524946462e000000574542505650384c210000002f06000100998ce87f6c22a2ff01856c23408773fe8cbfc1048c474c00c0925d0000");
+  for (const std::vector<uint8_t>& file : {webp, bmp}) {
+    EXPECT_EQ(decode_image(file, "x"), want);
+    for (size_t size = 0; size < file.size(); ++size)
+      EXPECT_THROW(decode_image({file.data(), size}, "x"), Error) << "the first " << size << " bytes";
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Golden images of the tests in this folder, and a folder of their own for files they write.
+// What the tests in this folder share: golden images, drawn images, and a folder of their own for files they write.
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "app/config.h"
 #include "app/image_io.h"
 #include "tests/check.h"
 
@@ -68,6 +69,32 @@ class FolderTest : public ::testing::Test {
   }
   ~FolderTest() override { std::filesystem::remove_all(dir_); }
   std::filesystem::path dir_;
+};
+
+// test_image as the bytes of a PNG file.
+inline std::string png_text(int seed) {
+  Image image = test_image(8, 8, seed);
+  const std::vector<uint8_t> png = encode_png(image.tensor());
+  return {png.begin(), png.end()};
+}
+
+inline DataConfig data_at(const std::filesystem::path& path) {
+  DataConfig c;
+  c.path = path.string();
+  c.workers = 2;
+  return c;
+}
+
+class ImageFolderTest : public FolderTest {
+ protected:
+  // classes x per_class images of 8 x 8; image (c, i) is test_image of seed 10 c + i.
+  std::filesystem::path class_folders(int classes, int per_class) {
+    for (int c = 0; c < classes; ++c)
+      for (int i = 0; i < per_class; ++i)
+        write_text(dir_ / "set" / ("class" + std::to_string(c)) / ("img" + std::to_string(i) + ".png"),
+                   png_text(10 * c + i));
+    return dir_ / "set";
+  }
 };
 
 }  // namespace uvic::test

@@ -1,0 +1,157 @@
+#include <algorithm>
+#include <set>
+
+#include "app/dataset.h"
+#include "app/resize.h"
+#include "tests/app/image_fixtures.h"
+
+namespace uvic {
+namespace {
+
+using namespace test;
+
+class LoaderTest : public ImageFolderTest {};
+
+TEST(EpochOrderTest, APermutationThatDependsOnSeedAndEpochAlone) {
+  for (const int64_t n : {1, 2, 3, 10, 1000}) {
+    std::vector<uint32_t> order = epoch_order(5, 3, n);
+    EXPECT_EQ(order, epoch_order(5, 3, n));
+    if (n >= 10) {
+      EXPECT_NE(order, epoch_order(5, 4, n));
+      EXPECT_NE(order, epoch_order(6, 3, n));
+    }
+    std::sort(order.begin(), order.end());
+    for (int64_t i = 0; i < n; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
+  }
+}
+
+TEST(EpochOrderTest, EveryPlaceIsEquallyLikely) {
+  // 6000 epochs of 4 images: each of the 24 orders has probability 1/24; chi-square with 23 degrees is above 59 once in
+  // 50000 seeds.
+  std::map<std::vector<uint32_t>, int> count;
+  for (int epoch = 0; epoch < 6000; ++epoch) ++count[epoch_order(1, epoch, 4)];
+  ASSERT_EQ(count.size(), 24u);
+  double chi = 0;
+  for (const auto& [order, n] : count) chi += (n - 250.0) * (n - 250.0) / 250.0;
+  EXPECT_LT(chi, 59);
+}
+
+struct Row {
+  int32_t label;
+  std::vector<uint8_t> pixels;
+  bool operator==(const Row&) const = default;
+};
+std::vector<Row> take(const Dataset& data, const DataConfig& config, LoaderOptions options, int batches) {
+  BatchLoader loader(data, config, options);
+  std::vector<Row> rows;
+  for (int k = 0; k < batches; ++k) {
+    const Batch batch = loader.next();
+    EXPECT_EQ(batch.first_sample, (options.start_step + k) * options.batch_size);
+    EXPECT_EQ(batch.pixels.tensor.shape(), (Shape{options.batch_size, options.image_size, options.image_size, 3}));
+    const auto* p = batch.pixels.tensor.data<uint8_t>();
+    const int64_t bytes = batch.pixels.tensor.numel() / options.batch_size;
+    for (int64_t r = 0; r < options.batch_size; ++r)
+      rows.push_back({batch.labels[static_cast<size_t>(r)], {p + r * bytes, p + (r + 1) * bytes}});
+  }
+  EXPECT_GE(loader.wait_seconds(), 0);
+  return rows;
+}
+
+TEST_F(LoaderTest, RowsDoNotDependOnThreadsBatchSizeCacheOrResuming) {
+  const Dataset data(data_at(class_folders(3, 5)));
+  for (const std::string crop : {"center", "random"}) {
+    DataConfig config = data_at("");
+    config.crop = crop;
+    const LoaderOptions options{.batch_size = 4, .image_size = 8, .seed = 7};
+    const std::vector<Row> want = take(data, config, options, 12);  // 48 rows: more than three epochs
+    for (const int workers : {1, 5}) {
+      for (const int cache_mb : {0, 1}) {
+        config.workers = workers;
+        config.cache_mb = cache_mb;
+        EXPECT_EQ(take(data, config, options, 12), want);
+        EXPECT_EQ(take(data, config, {.batch_size = 12, .image_size = 8, .seed = 7}, 4), want);
+        EXPECT_EQ(take(data, config, {.batch_size = 4, .image_size = 8, .seed = 7, .start_step = 5}, 7),
+                  std::vector<Row>(want.begin() + 20, want.end()));
+      }
+    }
+    EXPECT_NE(take(data, config, {.batch_size = 4, .image_size = 8, .seed = 8}, 12), want);
+  }
+}
+
+TEST_F(LoaderTest, EveryEpochHoldsEveryImageOnceFlippedOrNot) {
+  const Dataset data(data_at(class_folders(2, 5)));
+  const auto key = [](const std::vector<uint8_t>& rgb) { return std::string(rgb.begin(), rgb.end()); };
+  std::map<std::string, int32_t> plain, mirrored;
+  for (int64_t i = 0; i < data.size(); ++i) {
+    plain[key(data.load(i).rgb)] = data.label(i);
+    mirrored[key(flip_horizontally(data.load(i)).rgb)] = data.label(i);
+  }
+  DataConfig config = data_at("");
+  for (const bool flip : {false, true}) {
+    config.random_flip = flip;
+    const std::vector<Row> rows = take(data, config, {.batch_size = 10, .image_size = 8, .seed = 3}, 20);
+    int flips = 0;
+    for (size_t epoch = 0; epoch < 20; ++epoch) {
+      std::set<std::string> seen;
+      for (size_t r = epoch * 10; r < epoch * 10 + 10; ++r) {
+        const bool flipped = !plain.contains(key(rows[r].pixels));
+        flips += flipped;
+        const auto& where = flipped ? mirrored : plain;
+        ASSERT_TRUE(where.contains(key(rows[r].pixels)));
+        EXPECT_EQ(rows[r].label, where.at(key(rows[r].pixels)));
+        seen.insert(key(flipped ? flip_horizontally({8, 8, rows[r].pixels}).rgb : rows[r].pixels));
+      }
+      EXPECT_EQ(seen.size(), 10u);
+    }
+    if (flip)
+      EXPECT_NEAR(flips, 100, 35);  // five standard deviations
+    else
+      EXPECT_EQ(flips, 0);
+  }
+}
+
+TEST_F(LoaderTest, BrokenImagesAreReplacedUpToTheAllowedShare) {
+  const std::filesystem::path root = class_folders(2, 5);
+  write_text(root / "class0" / "img4.png", png_text(4).substr(0, 60));
+  write_text(root / "class1" / "img0.png", "");  // images 4 and 5: the replacement of both is image 6
+  const Dataset data(data_at(root));
+  DataConfig config = data_at("");
+  config.random_flip = false;
+  config.max_bad_share = 0.2;
+  const LoaderOptions options{.batch_size = 10, .image_size = 8};
+  for (const int cache_mb : {0, 1}) {
+    config.cache_mb = cache_mb;
+    const std::vector<Row> rows = take(data, config, options, 2);
+    EXPECT_EQ(std::count(rows.begin(), rows.end(), (Row{1, test_image(8, 8, 11).rgb})), 6);
+    EXPECT_EQ(std::count_if(rows.begin(), rows.end(), [](const Row& r) { return r.label == 0; }), 8);
+    BatchLoader loader(data, config, options);
+    loader.next();
+    EXPECT_EQ(loader.bad_images(), 2);
+    EXPECT_NE(loader.bad_examples().at(0).find("img4.png"), std::string::npos);
+  }
+  config.max_bad_share = 0.1;
+  BatchLoader loader(data, config, options);
+  const std::string error = error_of([&] { loader.next(); });
+  EXPECT_NE(error.find("2 of 10 images are broken"), std::string::npos) << error;
+  EXPECT_NE(error.find("img4.png"), std::string::npos) << error;
+  EXPECT_NE(error.find("img0.png"), std::string::npos) << error;
+  EXPECT_EQ(error_of([&] { loader.next(); }), error);  // and it does not hang on a second call
+}
+
+TEST_F(LoaderTest, ADataSetSmallerThanABatchIsRefused) {
+  const Dataset data(data_at(class_folders(1, 3)));
+  const std::string few = error_of([&] { BatchLoader l(data, data_at(""), {.batch_size = 4, .image_size = 8}); });
+  EXPECT_NE(few.find("3 images are fewer than train.batch_size 4"), std::string::npos) << few;
+}
+
+TEST_F(LoaderTest, ALoaderMayBeDroppedAtAnyTime) {
+  const Dataset data(data_at(class_folders(2, 5)));
+  for (int taken = 0; taken < 4; ++taken) {
+    DataConfig config = data_at("");
+    config.workers = 4;
+    take(data, config, {.batch_size = 2, .image_size = 8}, taken);
+  }
+}
+
+}  // namespace
+}  // namespace uvic
