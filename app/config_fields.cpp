@@ -18,11 +18,18 @@ constexpr Range above(double min) { return {min, kInf, true, false}; }
 constexpr Range between(double min, double max) { return {min, max, false, false}; }
 constexpr Range kBelowOne{0, 1, false, true};  // [0, 1)
 
+struct Adder {
+  std::vector<Field>& list;
+  const char* section;
+
+  void operator()(const char* name, Field::Value value, const char* help, Range range = {},
+                  std::vector<std::string> choices = {}) const {
+    list.push_back({section, name, value, help, range, std::move(choices)});
+  }
+};
+
 void model_fields(std::vector<Field>& list, RunConfig& c) {
-  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
-                       std::vector<std::string> choices = {}) {
-    list.push_back({"model", name, value, help, range, std::move(choices)});
-  };
+  const Adder add{list, "model"};
   UViCConfig& m = c.model;
   add("preset", &c.preset, "the named model to start from; the other keys override it. `model: NAME` is short for it",
       {}, preset_names());
@@ -49,10 +56,7 @@ void model_fields(std::vector<Field>& list, RunConfig& c) {
 }
 
 void data_fields(std::vector<Field>& list, DataConfig& d) {
-  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
-                       std::vector<std::string> choices = {}) {
-    list.push_back({"data", name, value, help, range, std::move(choices)});
-  };
+  const Adder add{list, "data"};
   add("path", &d.path, "folder, .tar (`file.tar:subtree`, `train-*.tar`), CIFAR-10 .bin files or list of images");
   add("format", &d.format, "auto looks at the path", {}, {"auto", "folder", "tar", "cifar", "list"});
   add("classes", &d.classes, "class folders to use in the order of their labels; empty: all of them, sorted");
@@ -65,10 +69,7 @@ void data_fields(std::vector<Field>& list, DataConfig& d) {
 }
 
 void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
-  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
-                       std::vector<std::string> choices = {}) {
-    list.push_back({"diffusion", name, value, help, range, std::move(choices)});
-  };
+  const Adder add{list, "diffusion"};
   add("schedule", &d.schedule, "noise: the continuous VP SDE, or 1000 steps of DDPM, improved DDPM, Stable Diffusion",
       {}, {"vp", "linear", "cosine", "sd"});
   add("prediction", &d.prediction, "what the network predicts", {}, {"eps", "x0", "v"});
@@ -77,10 +78,7 @@ void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
 }
 
 void train_fields(std::vector<Field>& list, TrainConfig& t) {
-  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
-                       std::vector<std::string> choices = {}) {
-    list.push_back({"train", name, value, help, range, std::move(choices)});
-  };
+  const Adder add{list, "train"};
   add("batch_size", &t.batch_size, "images a step", between(1, 1 << 20));
   add("max_steps", &t.max_steps, "steps of the whole run", between(1, 1e9));
   add("lr", &t.lr, "learning rate after warm-up", Range{0, 1, true, false});
@@ -104,10 +102,7 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
 }
 
 void sample_fields(std::vector<Field>& list, SampleConfig& s) {
-  const auto add = [&](const char* name, Field::Value value, const char* help, Range range = {},
-                       std::vector<std::string> choices = {}) {
-    list.push_back({"sample", name, value, help, range, std::move(choices)});
-  };
+  const Adder add{list, "sample"};
   add("every", &s.every, "steps between preview grids; 0: none", between(0, 1e9));
   add("count", &s.count, "images of a grid", between(1, 4096));
   add("steps", &s.steps, "network evaluations of an image", between(1, 10000));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <optional>
 
 #include "kernels/core/error.h"
@@ -12,7 +13,7 @@ namespace uvic {
 namespace {
 
 bool inside(const Range& r, double v) {
-  return (r.min_open ? v > r.min : v >= r.min) && (r.max_open ? v < r.max : v <= r.max);  // false for NaN
+  return std::isfinite(v) && (r.min_open ? v > r.min : v >= r.min) && (r.max_open ? v < r.max : v <= r.max);
 }
 
 template <class T>

@@ -72,6 +72,7 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"", {"train.lr=abc"}, "--set train.lr=abc: train.lr must be a number in (0, 1], got 'abc'"},
       {"", {"train.lr=0"}, "must be a number in (0, 1], got '0'"},
       {"", {"train.lr=nan"}, "must be a number in (0, 1], got 'nan'"},
+      {"", {"train.grad_clip=inf"}, "must be a number >= 0, got 'inf'"},
       {"", {"train.lr="}, "must be a number in (0, 1], got ''"},
       {"", {"train.lr"}, "--set train.lr: must have the form section.key=value"},
       {"", {"train.batch_size=1e3"}, "train.batch_size must be an integer in [1, 1048576], got '1e3'"},
