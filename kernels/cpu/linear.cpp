@@ -1,7 +1,7 @@
 #include "kernels/ops/linear.h"
 
+#include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/plan.h"
 #include "kernels/cpu/simd/activation.h"
 
 namespace uvic::cpu {
@@ -11,25 +11,8 @@ namespace {
 // piece of dy (64 x 2048 bf16 = 256 KB) is still in the L2 cache when its columns are summed.
 constexpr int64_t kRows = 64;
 
-void matmul(Context& ctx, const Matmul& m) { ctx.backend_state<Plans>().matmul(m); }
-
 const ActivationKernels& kernels(const Context& ctx) {
   return pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
-}
-
-template <class T>
-void activate(Context& ctx, Activation act, Tensor pre, Tensor residual, Tensor y) {
-  const auto& k = kernels(ctx);
-  parallel_for(ctx, y.numel(), kRows * 256, [&](int64_t begin, int64_t end) {
-    const T* r = residual ? residual.data<T>() + begin : nullptr;
-    const T* p = pre.data<T>() + begin;
-    T* out = y.data<T>() + begin;
-    if constexpr (sizeof(T) == 2) {
-      k.forward_bf16(act, p, r, out, end - begin);
-    } else {
-      k.forward_f32(act, p, r, out, end - begin);
-    }
-  });
 }
 
 // dpre = dy * act'(pre), if act is not none, and db += the sums of dpre's columns, if db is not empty.
@@ -65,15 +48,13 @@ void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tens
 
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
   const auto scope = ctx.scope("linear");
-  Matmul m{.a = matrix(a.x), .b = matrix(a.w).transposed(), .c = matrix(pre ? pre : y), .bias = a.b.raw()};
-  if (!pre) {
-    m.act = a.act;
-    if (a.residual) m.residual = matrix(a.residual);
-  }
-  matmul(ctx, m);
-  if (!pre) return;
-  y.dtype() == DType::bf16 ? activate<bf16>(ctx, a.act, pre, a.residual, y)
-                           : activate<float>(ctx, a.act, pre, a.residual, y);
+  matmul(ctx, {.a = matrix(a.x),
+               .b = matrix(a.w).transposed(),
+               .c = matrix(y),
+               .bias = a.b.raw(),
+               .act = a.act,
+               .residual = matrix(a.residual),
+               .pre = matrix(pre)});
 }
 
 void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
@@ -84,18 +65,17 @@ void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, T
   if (dx) matmul(ctx, {.a = matrix(dpre), .b = matrix(a.w), .c = matrix(dx)});
 }
 
-// w's halves are views whose rows are 2K apart. The first product stays in f32, so that the sum is rounded once.
+// The halves of w are views whose rows are 2K apart.
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
   const auto scope = ctx.scope("skip_linear");
   const int64_t k = a.x.dim(1);
   const Matrix w = matrix(a.w);
-  const Tensor half = ctx.empty(DType::f32, y.shape());
-  matmul(ctx, {.a = matrix(a.x), .b = w.column_range(0, k).transposed(), .c = matrix(half)});
-  matmul(ctx, {.a = matrix(a.skip),
-               .b = w.column_range(k, 2 * k).transposed(),
+  matmul(ctx, {.a = matrix(a.x),
+               .b = w.column_range(0, k).transposed(),
                .c = matrix(y),
-               .bias = a.b.raw(),
-               .residual = matrix(half)});
+               .a2 = matrix(a.skip),
+               .b2 = w.column_range(k, 2 * k).transposed(),
+               .bias = a.b.raw()});
 }
 
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,

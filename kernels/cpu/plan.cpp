@@ -62,7 +62,7 @@ Key key_of(const Matmul& m) {
           m.b.row_stride,
           m.b.column_stride,
           m.c.row_stride,
-          m.residual.data ? m.residual.row_stride : 0,
+          m.residual ? m.residual.row_stride : 0,
           types,
           static_cast<int64_t>(m.act),
           (m.bias ? 1 : 0) | (m.accumulate ? 2 : 0)};
@@ -104,7 +104,7 @@ Plans::Impl::Plan& Plans::Impl::find(const Matmul& m) {
   if (m.accumulate) ops.append_sum(1.0f);
   if (m.act != Activation::none) append_activation(ops, m.act);
   const int residual_at = ops.len();
-  if (m.residual.data) ops.append_binary(dnnl::algorithm::binary_add, layout_of(m.residual));
+  if (m.residual) ops.append_binary(dnnl::algorithm::binary_add, layout_of(m.residual));
   dnnl::primitive_attr attr;
   attr.set_post_ops(ops);
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -119,7 +119,7 @@ Plans::Impl::Plan& Plans::Impl::find(const Matmul& m) {
   add(DNNL_ARG_DST, desc.dst_desc());
   add(DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc());
   if (bias) add(DNNL_ARG_BIAS, *bias);
-  if (m.residual.data) add(DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_at) | DNNL_ARG_SRC_1, layout_of(m.residual));
+  if (m.residual) add(DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_at) | DNNL_ARG_SRC_1, layout_of(m.residual));
   plan.scratch_bytes = desc.scratchpad_desc().get_size();
   plan.primitive = dnnl::matmul(desc);
   return plan;
@@ -183,9 +183,8 @@ Plans::Plans(Context& ctx) {
 
 Plans::~Plans() = default;
 
-void Plans::matmul(const Matmul& m) {
+void Plans::product(const Matmul& m) {
   Context& ctx = impl_->ctx;
-  const auto scope = ctx.scope("matmul");
 #ifdef _OPENMP
   omp_set_num_threads(ctx.threads());  // oneDNN asks OpenMP, both when it plans and when it runs
 #endif

@@ -67,7 +67,7 @@ void finish(const Matmul& m, const ActivationKernels& kernels, Tile& tile, int64
       for (int64_t j = 0; j < columns; ++j) sum[j] += element(bias, 0, column + j);
     if (m.act != Activation::none) kernels.forward_f32(m.act, sum, nullptr, sum, columns);
     for (int64_t j = 0; j < columns; ++j) {
-      if (m.residual.data) sum[j] += element(m.residual, row + r, column + j);
+      if (m.residual) sum[j] += element(m.residual, row + r, column + j);
       if (m.accumulate) sum[j] += element(m.c, row + r, column + j);
       set_element(m.c, row + r, column + j, sum[j]);
     }
@@ -83,9 +83,8 @@ struct Plans::Impl {
 Plans::Plans(Context& ctx) : impl_(new Impl{ctx}) {}
 Plans::~Plans() = default;
 
-void Plans::matmul(const Matmul& m) {
+void Plans::product(const Matmul& m) {
   Context& ctx = impl_->ctx;
-  const auto scope = ctx.scope("matmul");
   const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
   const int64_t rows = round_up(m.c.rows, kTileRows), columns = round_up(m.c.columns, kTileColumns);
   const int64_t inner = m.a.columns;

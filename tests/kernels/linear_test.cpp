@@ -11,9 +11,10 @@ constexpr Activation kActivations[] = {Activation::none, Activation::gelu, Activ
 struct Size {
   int64_t N, K, M;
 };
-// One row, fewer rows than a tile, ragged rows; widths that are and are not multiples of 16 and 32; one real layer.
-constexpr Size kSizes[] = {{1, 24, 12}, {3, 96, 33},  {17, 64, 192}, {66, 24, 33}, {66, 96, 192},
-                           {1, 64, 33}, {17, 96, 12}, {3, 24, 192},  {1, 1, 1},    {130, 512, 512}};
+// One row, fewer rows than a tile, ragged rows; widths that are and are not multiples of 16 and 32; then more of each
+// dimension than the AMX kernel takes at once (256 inputs, 256 rows a thread, 2048 rows in a weight's gradient).
+constexpr Size kSizes[] = {{1, 24, 12},  {3, 96, 33},  {17, 64, 192}, {66, 24, 33},  {66, 96, 192}, {1, 64, 33},
+                           {17, 96, 12}, {3, 24, 192}, {1, 1, 1},     {66, 544, 40}, {530, 40, 72}, {2100, 8, 33}};
 
 std::string describe(const Size& s) { return concat("N ", s.N, " K ", s.K, " M ", s.M); }
 

@@ -1,0 +1,153 @@
+#include "kernels/cpu/matmul.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/plan.h"
+#include "kernels/cpu/simd/activation.h"
+#include "kernels/cpu/simd/matmul_amx.h"
+
+namespace uvic::cpu {
+namespace {
+
+// Panels of a that one thread packs and then multiplies with every panel of b: 256 rows, so that b, which is read again
+// for each such chunk, comes from L3 seldom enough, and the chunk (256 KB for 512 inputs) stays in L2.
+constexpr int64_t kChunkPanels = 8;
+// Of the inner dimension, packed at a time where sums are added to c anyway: bounds scratch for weight gradients, whose
+// inner dimension is the batch.
+constexpr int64_t kInnerLimit = 2048;
+
+int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+// Threads as a grid over panels of rows and columns, so that the largest share is the smallest it can be.
+struct Grid {
+  int64_t rows = 1, columns = 1;
+};
+Grid grid_of(int64_t row_panels, int64_t column_panels, int64_t threads) {
+  Grid best{threads, 1};
+  const auto share = [&](Grid g) { return pieces(row_panels, g.rows) * pieces(column_panels, g.columns); };
+  for (int64_t columns = 2; columns <= threads; ++columns)
+    if (threads % columns == 0 && share({threads / columns, columns}) < share(best))
+      best = {threads / columns, columns};
+  return best;
+}
+
+amx::Operand lanes_are_rows(const Matrix& m) {
+  return {static_cast<const bf16*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride};
+}
+
+// a b + a2 b2 is one product over both inner dimensions, each padded to whole steps.
+void multiply_amx(Context& ctx, const Matmul& m) {
+  const amx::Operand a[] = {lanes_are_rows(m.a), lanes_are_rows(m.a2)};
+  const amx::Operand b[] = {lanes_are_rows(m.b.transposed()), lanes_are_rows(m.b2.transposed())};
+  const int64_t inner[] = {pieces(m.a.columns, amx::kStep), pieces(m.a2.columns, amx::kStep)};
+  const int64_t steps = inner[0] + inner[1], panel_size = steps * amx::kTiles;
+  const int64_t row_panels = pieces(m.c.rows, amx::kPanel), column_panels = pieces(m.c.columns, amx::kPanel);
+  const auto part = [&](int i) { return i == 0 ? 0 : inner[0] * amx::kTiles; };
+
+  bf16* packed_b = ctx.empty(DType::bf16, {column_panels, panel_size}).data<bf16>();
+  for (int i = 0; i < 2; ++i) {
+    // Along whichever way memory runs.
+    const bool by_panels = b[i].inner_stride == 1;
+    const int64_t n = by_panels ? column_panels : inner[i];
+    if (n == 0) continue;
+    parallel_for(ctx, n, pieces(n, ctx.threads()), [&](int64_t begin, int64_t end) {
+      const amx::Range panels = by_panels ? amx::Range{begin, end} : amx::Range{0, column_panels};
+      const amx::Range here = by_panels ? amx::Range{0, inner[i]} : amx::Range{begin, end};
+      bf16* to = packed_b + panels.begin * panel_size + part(i) + here.begin * amx::kTiles;
+      amx::pack(amx::Side::b, b[i], panels, here, to, panel_size);
+    });
+  }
+
+  const amx::Epilogue epilogue{.c = m.c.data,
+                               .c_is_f32 = m.c.dtype == DType::f32,
+                               .accumulate = m.accumulate,
+                               .act = m.act,
+                               .bias = static_cast<const bf16*>(m.bias),
+                               .residual = static_cast<const bf16*>(m.residual.data),
+                               .pre = static_cast<bf16*>(m.pre.data),
+                               .rows = m.c.rows,
+                               .columns = m.c.columns,
+                               .c_stride = m.c.row_stride,
+                               .residual_stride = m.residual.row_stride,
+                               .pre_stride = m.pre.row_stride};
+  const Grid grid = grid_of(row_panels, column_panels, ctx.threads());
+  const int64_t chunk_panels = std::min(kChunkPanels, pieces(row_panels, grid.rows));
+  const int64_t chunk_size = chunk_panels * panel_size, sums_size = 2 * chunk_panels * amx::kTiles;
+  bf16* packed_a = ctx.empty(DType::bf16, {ctx.threads(), chunk_size}).data<bf16>();
+  float* sums = ctx.empty(DType::f32, {ctx.threads(), sums_size}).data<float>();
+  parallel_for(ctx, ctx.threads(), 1, [&](int64_t thread, int64_t) {
+    const int64_t i = thread / grid.columns, j = thread % grid.columns;
+    const amx::Range rows{row_panels * i / grid.rows, row_panels * (i + 1) / grid.rows};
+    const amx::Range columns{column_panels * j / grid.columns, column_panels * (j + 1) / grid.columns};
+    bf16* chunk = packed_a + thread * chunk_size;
+    amx::configure();
+    for (int64_t p = rows.begin; p < rows.end; p += chunk_panels) {
+      const amx::Range panels{p, std::min(rows.end, p + chunk_panels)};
+      for (int f = 0; f < 2; ++f) amx::pack(amx::Side::a, a[f], panels, {0, inner[f]}, chunk + part(f), panel_size);
+      amx::multiply({.a = chunk,
+                     .a_panels = panels.end - p,
+                     .b = packed_b + columns.begin * panel_size,
+                     .b_panels = columns.end - columns.begin,
+                     .panel_stride = panel_size,
+                     .steps = steps,
+                     .sums = sums + thread * sums_size,
+                     .row = p * amx::kPanel,
+                     .column = columns.begin * amx::kPanel},
+                    epilogue);
+    }
+    amx::release();
+  });
+}
+
+template <class T>
+void activate(Context& ctx, const Matmul& m) {
+  const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
+  parallel_for(ctx, m.c.rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* pre = static_cast<const T*>(m.pre.data) + i * m.pre.row_stride;
+      const T* residual = m.residual ? static_cast<const T*>(m.residual.data) + i * m.residual.row_stride : nullptr;
+      T* c = static_cast<T*>(m.c.data) + i * m.c.row_stride;
+      if constexpr (sizeof(T) == 2) {
+        kernels.forward_bf16(m.act, pre, residual, c, m.c.columns);
+      } else {
+        kernels.forward_f32(m.act, pre, residual, c, m.c.columns);
+      }
+    }
+  });
+}
+
+// The parts that Plans::product does not have, one after the other.
+void multiply_by_plans(Context& ctx, const Matmul& m) {
+  Plans& plans = ctx.backend_state<Plans>();
+  Matmul last = m;
+  last.a2 = last.b2 = last.pre = {};
+  if (m.pre) {
+    last.c = m.pre;
+    last.act = Activation::none;
+    last.residual = {};
+  }
+  if (m.a2 && m.accumulate) {
+    plans.product({.a = m.a2, .b = m.b2, .c = m.c, .accumulate = true});
+  } else if (m.a2) {
+    last.residual = matrix(ctx.empty(DType::f32, {m.c.rows, m.c.columns}));
+    plans.product({.a = m.a2, .b = m.b2, .c = last.residual});
+  }
+  plans.product(last);
+  if (m.pre) m.c.dtype == DType::bf16 ? activate<bf16>(ctx, m) : activate<float>(ctx, m);
+}
+
+}  // namespace
+
+void matmul(Context& ctx, const Matmul& m) {
+  const auto scope = ctx.scope("matmul");
+  if (ctx.isa() < Isa::amx || m.a.dtype != DType::bf16) return multiply_by_plans(ctx, m);
+  if (!m.accumulate || m.a2) return multiply_amx(ctx, m);
+  for (int64_t s = 0; s < m.a.columns; s += kInnerLimit) {
+    const auto part = ctx.scope("part");
+    const int64_t end = std::min(m.a.columns, s + kInnerLimit);
+    multiply_amx(ctx, {.a = m.a.column_range(s, end), .b = m.b.row_range(s, end), .c = m.c, .accumulate = true});
+  }
+}
+
+}  // namespace uvic::cpu
