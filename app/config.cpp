@@ -57,7 +57,7 @@ RunConfig resolve(std::vector<Setting> settings) {
 RunConfig parse_config(const std::string& yaml, const std::string& name, const std::vector<std::string>& sets) {
   std::vector<Setting> settings = read_yaml(yaml, name);
   for (const std::string& set : sets) settings.push_back(read_set(set));
-  const RunConfig config = resolve(std::move(settings));
+  RunConfig config = resolve(std::move(settings));
   try {
     validate(config);
   } catch (const Error& e) {

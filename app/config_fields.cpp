@@ -1,5 +1,6 @@
 // The one list of settings, and what is written from it: the resolved YAML and the documentation.
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -123,8 +124,8 @@ std::string number_text(double v) {
 }
 
 std::string list_text(const std::vector<std::string>& items) {
-  std::vector<std::string> quoted;
-  for (const std::string& item : items) quoted.push_back(yaml_quote(item));
+  std::vector<std::string> quoted(items.size());
+  std::transform(items.begin(), items.end(), quoted.begin(), yaml_quote);
   return concat("[", join(quoted), "]");
 }
 
@@ -134,8 +135,8 @@ struct Printer {
   std::string operator()(const std::string* v) const { return v->empty() ? "" : yaml_quote(*v); }
   std::string operator()(const std::vector<std::string>* v) const { return v->empty() ? "" : list_text(*v); }
   std::string operator()(const std::vector<AttentionKind>* v) const {
-    std::vector<std::string> names;
-    for (const AttentionKind kind : *v) names.push_back(name_of(kind));
+    std::vector<std::string> names(v->size());
+    std::transform(v->begin(), v->end(), names.begin(), [](AttentionKind kind) { return name_of(kind); });
     return (*this)(&names);
   }
   template <class Integer>

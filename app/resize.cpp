@@ -40,6 +40,9 @@ double kernel(Filter filter, double x) {
   return 0;
 }
 
+// Pillow rounds by adding a half and cutting off, which differs from lround below zero and just under a half.
+int32_t truncate(double v) { return static_cast<int32_t>(v); }
+
 // For each output position the first input position and the weights from there on.
 struct Taps {
   int width = 0;                // most weights of any output
@@ -59,8 +62,8 @@ Taps make_taps(int in, int out, Filter filter) {
   std::vector<double> w(static_cast<size_t>(taps.width));
   for (int i = 0; i < out; ++i) {
     const double center = (i + 0.5) * ratio;
-    const int first = std::max(0, static_cast<int>(center - support + 0.5));
-    const int count = std::min(in, static_cast<int>(center + support + 0.5)) - first;
+    const int first = std::max(0, truncate(center - support + 0.5));
+    const int count = std::min(in, truncate(center + support + 0.5)) - first;
     double sum = 0;
     for (int j = 0; j < count; ++j) {
       // Pillow multiplies by the reciprocal; a division rounds differently and shows in the last bit of some pixels.
@@ -71,7 +74,7 @@ Taps make_taps(int in, int out, Filter filter) {
     int32_t* weight = &taps.weight[static_cast<size_t>(i) * static_cast<size_t>(taps.width)];
     for (int j = 0; j < count; ++j) {
       const double v = (sum != 0 ? w[static_cast<size_t>(j)] / sum : w[static_cast<size_t>(j)]) * (1 << kBits);
-      weight[j] = static_cast<int32_t>(v < 0 ? v - 0.5 : v + 0.5);
+      weight[j] = truncate(v < 0 ? v - 0.5 : v + 0.5);
     }
     taps.first[static_cast<size_t>(i)] = first;
     taps.count[static_cast<size_t>(i)] = count;

@@ -64,7 +64,7 @@ std::vector<Setting> read_yaml(const std::string& text, const std::string& name)
       for (const auto& item : part.second) {
         const std::string where = at(name, item.first.Mark());
         const std::string key = scalar(item.first, "a key", where);
-        unique.add(section + "." + key, name, item.first.Mark());
+        unique.add(concat(section, ".", key), name, item.first.Mark());
         Setting& setting = settings.emplace_back(Setting{section, key, where, false, {}});
         read_value(item.second, setting);
       }

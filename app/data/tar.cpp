@@ -98,10 +98,10 @@ std::vector<TarEntry> read_tar_index(const std::filesystem::path& path) {
         read_pax(body, pax);
       else
         pax["path"] = body.substr(0, body.find('\0'));
-    } else if (header.type != 'K' &&
-               header.type != 'g') {  // a long link's name, defaults for all: neither names a file
+    } else if (header.type != 'K' && header.type != 'g') {  // neither a long link's name nor defaults for all
       std::string name = text(header.name);
-      if (std::memcmp(header.magic, "ustar\0", 6) == 0 && header.prefix[0]) name = text(header.prefix) + "/" + name;
+      if (std::memcmp(header.magic, "ustar\0", 6) == 0 && header.prefix[0])
+        name = concat(text(header.prefix), "/", name);
       if (const auto it = pax.find("path"); it != pax.end()) name = it->second;
       if (file && !name.ends_with('/')) entries.push_back({name, at + kBlock, size});
       pax.clear();
