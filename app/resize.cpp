@@ -134,6 +134,8 @@ Image shrink_to(const Image& image, int short_side) {
   Image x = image;
   while (std::min(x.width, x.height) >= 2 * short_side) x = resize(x, x.height / 2, x.width / 2, Filter::box);
   const double scale = static_cast<double>(short_side) / std::min(x.width, x.height);
+  UVIC_CHECK(scale * x.height * scale * x.width < kMaxPixels, "an image of ", image.width, " x ", image.height,
+             " pixels is too narrow to be enlarged to a short side of ", short_side);
   return resize(x, round_half_even(x.height * scale), round_half_even(x.width * scale), Filter::bicubic);
 }
 

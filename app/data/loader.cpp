@@ -135,20 +135,21 @@ struct BatchLoader::Impl {
       return true;
     }
     if (is_bad(i)) return false;
-    Image image;
     try {
-      image = data.load(i);
+      const Image square = cropped(data.load(i), r);
+      std::memcpy(out, square.rgb.data(), row_bytes);
     } catch (const Error& e) {
-      report_bad(i, e.what());
+      const std::string what = e.what();  // a crop does not know the image's name
+      report_bad(i, what.find(data.name(i)) == std::string::npos ? concat(data.name(i), ": ", what) : what);
       return false;
     }
-    const bool random = config.crop == "random";
-    const Image square =
-        random ? random_crop_arr(image, options.image_size, uniform(r.v[1]), uniform(r.v[2]), uniform(r.v[3]))
-               : center_crop_arr(image, options.image_size);
-    std::memcpy(out, square.rgb.data(), row_bytes);
     if (cache) cache->store(i, out);
     return true;
+  }
+
+  Image cropped(const Image& image, const Random4& r) const {
+    if (config.crop == "center") return center_crop_arr(image, options.image_size);
+    return random_crop_arr(image, options.image_size, uniform(r.v[1]), uniform(r.v[2]), uniform(r.v[3]));
   }
 
   void mirror(uint8_t* out) const {

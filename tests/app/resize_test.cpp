@@ -67,6 +67,12 @@ TEST(CropTest, RandomCropStaysInsideAtItsExtremes) {
   EXPECT_NE(random_crop_arr(image, 32, last, 0, 0), random_crop_arr(image, 32, last, last, last));
 }
 
+TEST(CropTest, AnImageOfAbsurdShapeIsRefusedNotEnlarged) {
+  const Image line{1, 60000, std::vector<uint8_t>(180000)};
+  EXPECT_NE(error_of([&] { center_crop_arr(line, 256); }).find("60000 x 1 pixels is too narrow"), std::string::npos);
+  EXPECT_EQ(center_crop_arr(line, 16).width, 16);
+}
+
 TEST(CropTest, FlipTwiceIsNothing) {
   const Image image = test_image(5, 6, 4), flipped = flip_horizontally(image);
   EXPECT_NE(flipped, image);
