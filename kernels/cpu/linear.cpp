@@ -1,5 +1,6 @@
 #include "kernels/ops/linear.h"
 
+#include "kernels/cpu/dtype.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/activation.h"
@@ -11,37 +12,24 @@ namespace {
 // piece of dy (64 x 2048 bf16 = 256 KB) is still in the L2 cache when its columns are summed.
 constexpr int64_t kRows = 64;
 
-const ActivationKernels& kernels(const Context& ctx) {
-  return pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
-}
-
-// dpre = dy * act'(pre), if act is not none, and db += the sums of dpre's columns, if db is not empty.
-template <class T>
+// dpre = dy * act'(pre), unless act is none (dpre is dy), and db += the sums of dpre's columns, unless db is empty.
 void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tensor dpre, Tensor db) {
-  const auto& k = kernels(ctx);
+  if (act == Activation::none && !db) return;
+  const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
   const int64_t rows = dy.dim(0), columns = dy.dim(1), pieces = (rows + kRows - 1) / kRows;
   const Tensor sums = db ? ctx.empty(DType::f32, {pieces, columns}) : Tensor();
   parallel_for(ctx, rows, kRows, [&](int64_t begin, int64_t end) {
-    const int64_t at = begin * columns, n = (end - begin) * columns;
-    T* d = dpre.data<T>() + at;
-    float* sum = db ? sums.data<float>() + begin / kRows * columns : nullptr;
-    if constexpr (sizeof(T) == 2) {
-      if (act != Activation::none) k.backward_bf16(act, pre.data<T>() + at, dy.data<T>() + at, d, n);
-      if (db) k.column_sums_bf16(d, end - begin, columns, sum);
-    } else {
-      if (act != Activation::none) k.backward_f32(act, pre.data<T>() + at, dy.data<T>() + at, d, n);
-      if (db) k.column_sums_f32(d, end - begin, columns, sum);
-    }
+    with_working(dy.dtype(), [&](auto element) {
+      using T = decltype(element);
+      const int64_t at = begin * columns, n = (end - begin) * columns;
+      const auto& k = kernels.of<T>();
+      if (act != Activation::none) k.backward(act, pre.data<T>() + at, dy.data<T>() + at, dpre.data<T>() + at, n);
+      if (db) k.column_sums(dpre.data<T>() + at, end - begin, columns, sums.data<float>() + begin / kRows * columns);
+    });
   });
   if (!db) return;
   for (int64_t p = 0; p < pieces; ++p)
     for (int64_t j = 0; j < columns; ++j) db.data<float>()[j] += sums.data<float>()[p * columns + j];
-}
-
-void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tensor dpre, Tensor db) {
-  if (act == Activation::none && !db) return;
-  dy.dtype() == DType::bf16 ? backward_epilogue<bf16>(ctx, act, pre, dy, dpre, db)
-                            : backward_epilogue<float>(ctx, act, pre, dy, dpre, db);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/dtype.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/plan.h"
 #include "kernels/cpu/simd/activation.h"
@@ -100,41 +101,39 @@ void multiply_amx(Context& ctx, const Matmul& m) {
   });
 }
 
-template <class T>
-void activate(Context& ctx, const Matmul& m) {
+// pre = sums and c = act(sums) + residual
+void activate(Context& ctx, const Matmul& m, const Matrix& sums) {
   const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
   parallel_for(ctx, m.c.rows, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const T* pre = static_cast<const T*>(m.pre.data) + i * m.pre.row_stride;
-      const T* residual = m.residual ? static_cast<const T*>(m.residual.data) + i * m.residual.row_stride : nullptr;
-      T* c = static_cast<T*>(m.c.data) + i * m.c.row_stride;
-      if constexpr (sizeof(T) == 2) {
-        kernels.forward_bf16(m.act, pre, residual, c, m.c.columns);
-      } else {
-        kernels.forward_f32(m.act, pre, residual, c, m.c.columns);
-      }
-    }
+    for (int64_t i = begin; i < end; ++i)
+      with_working(m.c.dtype, [&](auto element) {
+        using T = decltype(element);
+        const auto row = [&](const Matrix& x) { return static_cast<T*>(x.data) + i * x.row_stride; };
+        const float* from = static_cast<const float*>(sums.data) + i * sums.row_stride;
+        const T* residual = m.residual ? row(m.residual) : nullptr;
+        kernels.of<T>().forward(m.act, from, residual, row(m.pre), row(m.c), m.c.columns);
+      });
   });
 }
 
-// The parts that Plans::product does not have, one after the other.
+// What Plans::product does not have is added before or after it. In bf16, sums that are read again stay in f32, so that
+// nothing is rounded twice.
 void multiply_by_plans(Context& ctx, const Matmul& m) {
   Plans& plans = ctx.backend_state<Plans>();
+  const auto f32_sums = [&] { return matrix(ctx.empty(DType::f32, {m.c.rows, m.c.columns})); };
   Matmul last = m;
   last.a2 = last.b2 = last.pre = {};
   if (m.pre) {
-    last.c = m.pre;
+    last.c = m.pre.dtype == DType::f32 ? m.pre : f32_sums();
     last.act = Activation::none;
     last.residual = {};
   }
-  if (m.a2 && m.accumulate) {
-    plans.product({.a = m.a2, .b = m.b2, .c = m.c, .accumulate = true});
-  } else if (m.a2) {
-    last.residual = matrix(ctx.empty(DType::f32, {m.c.rows, m.c.columns}));
+  if (m.a2) {
+    last.residual = f32_sums();
     plans.product({.a = m.a2, .b = m.b2, .c = last.residual});
   }
   plans.product(last);
-  if (m.pre) m.c.dtype == DType::bf16 ? activate<bf16>(ctx, m) : activate<float>(ctx, m);
+  if (m.pre) activate(ctx, m, last.c);
 }
 
 }  // namespace
@@ -142,7 +141,7 @@ void multiply_by_plans(Context& ctx, const Matmul& m) {
 void matmul(Context& ctx, const Matmul& m) {
   const auto scope = ctx.scope("matmul");
   if (ctx.isa() < Isa::amx || m.a.dtype != DType::bf16) return multiply_by_plans(ctx, m);
-  if (!m.accumulate || m.a2) return multiply_amx(ctx, m);
+  if (!m.accumulate) return multiply_amx(ctx, m);
   for (int64_t s = 0; s < m.a.columns; s += kInnerLimit) {
     const auto part = ctx.scope("part");
     const int64_t end = std::min(m.a.columns, s + kInnerLimit);

@@ -65,7 +65,7 @@ void finish(const Matmul& m, const ActivationKernels& kernels, Tile& tile, int64
     float* sum = tile.sum[r];
     if (m.bias)
       for (int64_t j = 0; j < columns; ++j) sum[j] += element(bias, 0, column + j);
-    if (m.act != Activation::none) kernels.forward_f32(m.act, sum, nullptr, sum, columns);
+    if (m.act != Activation::none) kernels.f32.forward(m.act, sum, nullptr, sum, sum, columns);
     for (int64_t j = 0; j < columns; ++j) {
       if (m.residual) sum[j] += element(m.residual, row + r, column + j);
       if (m.accumulate) sum[j] += element(m.c, row + r, column + j);

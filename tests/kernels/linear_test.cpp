@@ -180,6 +180,25 @@ TEST_P(LinearTest, RepeatsToTheBitAndGivesScratchBack) {
   EXPECT_EQ(ctx.arena().growths(), growths);
 }
 
+// Sums of AMX products are taken in the same order by any number of threads, however these share the result.
+TEST(LinearThreads, DoNotChangeAmxResults) {
+  if (best_isa() < Isa::amx) GTEST_SKIP() << "no AMX";
+  for (const Size& s : {Size{66, 544, 40}, Size{530, 40, 72}, Size{17, 96, 330}}) {
+    SCOPED_TRACE(describe(s));
+    const Case c(s, DType::bf16, Activation::gelu, true, true);
+    std::vector<std::vector<double>> first;
+    for (const int threads : {1, 2, 3, 4}) {
+      Context ctx({.device = {}, .threads = threads, .isa = Isa::amx});
+      const OwnedTensor y({}, DType::bf16, {s.N, s.M}), dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+      linear_forward(ctx, c.args, y.tensor);
+      linear_backward(ctx, c.args, c.r.tensor, c.r.tensor, {}, dw.tensor, db.tensor);
+      const std::vector<std::vector<double>> got = {values(y.tensor), values(dw.tensor), values(db.tensor)};
+      if (first.empty()) first = got;
+      EXPECT_EQ(got, first) << threads << " threads";
+    }
+  }
+}
+
 // A row's result depends on that row alone, whatever the batch around it.
 TEST_P(LinearTest, RowsAreIndependent) {
   const Size s{66, 96, 192};

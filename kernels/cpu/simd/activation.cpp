@@ -19,14 +19,12 @@ struct Silu {
 };
 
 template <class Act, class T>
-void forward_as(const T* pre, const T* residual, T* y, int64_t n) {
-  int64_t i = 0;
-  if (residual) {
-    for (; i + F32::kLanes <= n; i += F32::kLanes) store(y + i, Act::value(load(pre + i)) + load(residual + i));
-    if (i < n) store(y + i, Act::value(load(pre + i, n - i)) + load(residual + i, n - i), n - i);
-  } else {
-    for (; i + F32::kLanes <= n; i += F32::kLanes) store(y + i, Act::value(load(pre + i)));
-    if (i < n) store(y + i, Act::value(load(pre + i, n - i)), n - i);
+void forward_as(const float* sums, const T* residual, T* pre, T* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += F32::kLanes) {
+    const int64_t lanes = n - i < F32::kLanes ? n - i : F32::kLanes;
+    const F32 x = load(sums + i, lanes), value = Act::value(x);
+    store(pre + i, x, lanes);
+    store(y + i, residual ? value + load(residual + i, lanes) : value, lanes);
   }
 }
 
@@ -38,11 +36,11 @@ void backward_as(const T* pre, const T* dy, T* dpre, int64_t n) {
 }
 
 template <class T>
-void forward(Activation act, const T* pre, const T* residual, T* y, int64_t n) {
+void forward(Activation act, const float* sums, const T* residual, T* pre, T* y, int64_t n) {
   switch (act) {
-    case Activation::none: return forward_as<Identity>(pre, residual, y, n);
-    case Activation::gelu: return forward_as<Gelu>(pre, residual, y, n);
-    case Activation::silu: return forward_as<Silu>(pre, residual, y, n);
+    case Activation::none: return forward_as<Identity>(sums, residual, pre, y, n);
+    case Activation::gelu: return forward_as<Gelu>(sums, residual, pre, y, n);
+    case Activation::silu: return forward_as<Silu>(sums, residual, pre, y, n);
   }
 }
 
@@ -76,7 +74,7 @@ void column_sums(const T* x, int64_t rows, int64_t columns, float* sums) {
 
 }  // namespace
 
-const ActivationKernels activation_kernels = {forward<float>, forward<bf16>,      backward<float>,
-                                              backward<bf16>, column_sums<float>, column_sums<bf16>};
+const ActivationKernels activation_kernels = {{forward<float>, backward<float>, column_sums<float>},
+                                              {forward<bf16>, backward<bf16>, column_sums<bf16>}};
 
 }  // namespace uvic::cpu::UVIC_ISA

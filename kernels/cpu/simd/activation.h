@@ -7,15 +7,26 @@ namespace uvic::cpu {
 
 // What surrounds a linear layer's products, over n elements or over rows [rows, columns] without gaps. Serial.
 struct ActivationKernels {
-  // y = act(pre) + residual; residual may be null, y may be either input.
-  void (*forward_f32)(Activation act, const float* pre, const float* residual, float* y, int64_t n);
-  void (*forward_bf16)(Activation act, const bf16* pre, const bf16* residual, bf16* y, int64_t n);
-  // dpre = dy * act'(pre)
-  void (*backward_f32)(Activation act, const float* pre, const float* dy, float* dpre, int64_t n);
-  void (*backward_bf16)(Activation act, const bf16* pre, const bf16* dy, bf16* dpre, int64_t n);
-  // sums[j] = the sum of x[i][j] over the rows i, in order
-  void (*column_sums_f32)(const float* x, int64_t rows, int64_t columns, float* sums);
-  void (*column_sums_bf16)(const bf16* x, int64_t rows, int64_t columns, float* sums);
+  template <class T>
+  struct Of {
+    // pre = sums and y = act(sums) + residual; residual may be null, pre and y may be sums.
+    void (*forward)(Activation act, const float* sums, const T* residual, T* pre, T* y, int64_t n);
+    // dpre = dy * act'(pre)
+    void (*backward)(Activation act, const T* pre, const T* dy, T* dpre, int64_t n);
+    // sums[j] = the sum of x[i][j] over the rows i, in order
+    void (*column_sums)(const T* x, int64_t rows, int64_t columns, float* sums);
+  };
+  Of<float> f32;
+  Of<bf16> half;
+
+  template <class T>
+  const Of<T>& of() const {
+    if constexpr (sizeof(T) == 2) {
+      return half;
+    } else {
+      return f32;
+    }
+  }
 };
 
 namespace avx2 {
