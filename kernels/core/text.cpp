@@ -62,7 +62,7 @@ std::string quote(std::string_view text) {
 
 std::string join(std::span<const std::string> words, std::string_view separator) {
   std::string s;
-  for (const std::string& w : words) s.append(s.empty() ? "" : separator).append(w);
+  for (size_t i = 0; i < words.size(); ++i) s.append(i == 0 ? "" : separator).append(words[i]);
   return s;
 }
 

@@ -10,45 +10,6 @@
 namespace uvic {
 namespace {
 
-// Names and codes of Python's pickletools.
-enum Opcode : uint8_t {
-  kMark = '(',
-  kStop = '.',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kLong1 = 0x8a,
-  kBinFloat = 'G',
-  kNone = 'N',
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kBinUnicode = 'X',
-  kShortBinUnicode = 0x8c,
-  kEmptyTuple = ')',
-  kTuple = 't',
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kEmptyList = ']',
-  kAppend = 'a',
-  kAppends = 'e',
-  kEmptyDict = '}',
-  kSetItem = 's',
-  kSetItems = 'u',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kMemoize = 0x94,
-  kGlobal = 'c',
-  kStackGlobal = 0x93,
-  kReduce = 'R',
-  kBuild = 'b',
-  kBinPersId = 'Q',
-  kProto = 0x80,
-  kFrame = 0x95
-};
-
 class Machine {
  public:
   Machine(std::span<const std::byte> bytes, PickleHost& host, TorchValues& values)
@@ -58,7 +19,7 @@ class Machine {
     for (;;) {
       const size_t at = position_;
       const auto opcode = read<uint8_t>();
-      if (opcode == kStop) break;
+      if (opcode == '.') break;
       UVIC_CHECK(step(opcode), "pickle: opcode ", hex(opcode), " at byte ", at, " is not one that a state dict needs");
     }
     UVIC_CHECK(stack_.size() == 1 && marks_.empty(), "pickle: ends with ", stack_.size(), " objects on the stack");
@@ -154,15 +115,13 @@ class Machine {
     return *x;
   }
 
-  // ---- what opcodes do
-  void tuple(std::vector<const TorchValue*> items) { push_new(List{std::move(items), true}); }
-
-  void tuple_of(size_t n) {
+  std::vector<const TorchValue*> pop_many(size_t n) {
     std::vector<const TorchValue*> items(n);
     while (n > 0) items[--n] = pop();
-    tuple(std::move(items));
+    return items;
   }
 
+  // ---- what opcodes do
   void append(const std::vector<const TorchValue*>& items) {
     auto& list = top<List>();
     UVIC_CHECK(!list.is_tuple, "pickle: appends to a tuple");
@@ -187,75 +146,79 @@ class Machine {
     push(v);
   }
 
-  void global(std::string name) {
-    UVIC_CHECK(host_.allows(name), "pickle: global ", quote(name), " is not allowed");
-    push_new(TorchValue::Global{std::move(name)});
+  void global(const std::string& module, const std::string& name) {
+    std::string full = module + " " + name;
+    UVIC_CHECK(host_.allows(full), "pickle: global ", quote(full), " is not allowed");
+    push_new(TorchValue::Global{std::move(full)});
   }
 
-  // False if the opcode is unknown.
+  void global() {
+    const std::string module = line();
+    global(module, line());
+  }
+
+  void stack_global() {
+    const auto names = pop_many(2);
+    global(expect<std::string>(*names[0]), expect<std::string>(*names[1]));
+  }
+
+  void reduce() {
+    const auto items = pop_many(2);
+    push(host_.call(expect<TorchValue::Global>(*items[0]).name, expect<List>(*items[1]).items));
+  }
+
+  // Attributes of an OrderedDict: a state dict carries _metadata, which says nothing about weights.
+  void build() {
+    pop();
+    top<Dict>();
+  }
+
+  void protocol() {
+    const auto version = read<uint8_t>();
+    UVIC_CHECK(version >= 2 && version <= 5, "pickle: protocol ", int{version}, "; 2 to 5 can be read");
+  }
+
+  void frame() {  // a hint for readers of streams
+    UVIC_CHECK(read<uint64_t>() <= bytes_.size() - position_, "pickle: a frame is cut short");
+  }
+
+  // False if the opcode is unknown. The names are those of Python's pickletools.
   bool step(uint8_t opcode) {
     switch (opcode) {
-      case kProto: {
-        const auto version = read<uint8_t>();
-        UVIC_CHECK(version >= 2 && version <= 5, "pickle: protocol ", int{version}, "; 2 to 5 can be read");
-        return true;
-      }
-      case kFrame:
-        UVIC_CHECK(read<uint64_t>() <= bytes_.size() - position_, "pickle: a frame is cut short");
-        return true;
-      case kMark: marks_.push_back(stack_.size()); return true;
-      case kNone: push_new(TorchValue::None{}); return true;
-      case kNewTrue: push_new(true); return true;
-      case kNewFalse: push_new(false); return true;
-      case kBinInt: push_new(int64_t{read<int32_t>()}); return true;
-      case kBinInt1: push_new(int64_t{read<uint8_t>()}); return true;
-      case kBinInt2: push_new(int64_t{read<uint16_t>()}); return true;
-      case kLong1: push_new(long1()); return true;
-      case kBinFloat: push_new(big_endian_double()); return true;
-      case kBinUnicode: push_new(text(read<uint32_t>())); return true;
-      case kShortBinUnicode: push_new(text(read<uint8_t>())); return true;
-      case kEmptyTuple: tuple({}); return true;
-      case kTuple: tuple(pop_to_mark()); return true;
-      case kTuple1: tuple_of(1); return true;
-      case kTuple2: tuple_of(2); return true;
-      case kTuple3: tuple_of(3); return true;
-      case kEmptyList: push_new(List{}); return true;
-      case kAppend: append({pop()}); return true;
-      case kAppends: append(pop_to_mark()); return true;
-      case kEmptyDict: push_new(Dict{}); return true;
-      case kSetItem: {
-        const TorchValue* value = pop();
-        const TorchValue* key = pop();
-        set_items({key, value});
-        return true;
-      }
-      case kSetItems: set_items(pop_to_mark()); return true;
-      case kBinGet: get(read<uint8_t>()); return true;
-      case kLongBinGet: get(read<uint32_t>()); return true;
-      case kBinPut: put(read<uint8_t>()); return true;
-      case kLongBinPut: put(read<uint32_t>()); return true;
-      case kMemoize: put(static_cast<uint32_t>(memo_.size())); return true;
-      case kGlobal: {
-        const std::string module = line();
-        global(module + " " + line());
-        return true;
-      }
-      case kStackGlobal: {
-        const auto& name = expect<std::string>(*pop());
-        global(expect<std::string>(*pop()) + " " + name);
-        return true;
-      }
-      case kReduce: {
-        const TorchValue* args = pop();
-        const TorchValue* callee = pop();
-        push(host_.call(expect<TorchValue::Global>(*callee).name, expect<List>(*args).items));
-        return true;
-      }
-      case kBuild:  // attributes of an OrderedDict: state dicts carry _metadata, which says nothing about weights
-        pop();
-        top<Dict>();
-        return true;
-      case kBinPersId: push(host_.persistent(*pop())); return true;
+      case 0x80: protocol(); return true;                                // PROTO
+      case 0x95: frame(); return true;                                   // FRAME
+      case '(': marks_.push_back(stack_.size()); return true;            // MARK
+      case 'N': push_new(TorchValue::None{}); return true;               // NONE
+      case 0x88: push_new(true); return true;                            // NEWTRUE
+      case 0x89: push_new(false); return true;                           // NEWFALSE
+      case 'J': push_new(int64_t{read<int32_t>()}); return true;         // BININT
+      case 'K': push_new(int64_t{read<uint8_t>()}); return true;         // BININT1
+      case 'M': push_new(int64_t{read<uint16_t>()}); return true;        // BININT2
+      case 0x8a: push_new(long1()); return true;                         // LONG1
+      case 'G': push_new(big_endian_double()); return true;              // BINFLOAT
+      case 'X': push_new(text(read<uint32_t>())); return true;           // BINUNICODE
+      case 0x8c: push_new(text(read<uint8_t>())); return true;           // SHORT_BINUNICODE
+      case ')': push_new(List{{}, true}); return true;                   // EMPTY_TUPLE
+      case 't': push_new(List{pop_to_mark(), true}); return true;        // TUPLE
+      case 0x85: push_new(List{pop_many(1), true}); return true;         // TUPLE1
+      case 0x86: push_new(List{pop_many(2), true}); return true;         // TUPLE2
+      case 0x87: push_new(List{pop_many(3), true}); return true;         // TUPLE3
+      case ']': push_new(List{}); return true;                           // EMPTY_LIST
+      case 'a': append(pop_many(1)); return true;                        // APPEND
+      case 'e': append(pop_to_mark()); return true;                      // APPENDS
+      case '}': push_new(Dict{}); return true;                           // EMPTY_DICT
+      case 's': set_items(pop_many(2)); return true;                     // SETITEM
+      case 'u': set_items(pop_to_mark()); return true;                   // SETITEMS
+      case 'h': get(read<uint8_t>()); return true;                       // BINGET
+      case 'j': get(read<uint32_t>()); return true;                      // LONG_BINGET
+      case 'q': put(read<uint8_t>()); return true;                       // BINPUT
+      case 'r': put(read<uint32_t>()); return true;                      // LONG_BINPUT
+      case 0x94: put(static_cast<uint32_t>(memo_.size())); return true;  // MEMOIZE
+      case 'c': global(); return true;                                   // GLOBAL
+      case 0x93: stack_global(); return true;                            // STACK_GLOBAL
+      case 'R': reduce(); return true;                                   // REDUCE
+      case 'b': build(); return true;                                    // BUILD
+      case 'Q': push(host_.persistent(*pop())); return true;             // BINPERSID
       default: return false;
     }
   }

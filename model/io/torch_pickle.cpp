@@ -13,7 +13,7 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr uint64_t kMaxPickle = uint64_t{64} << 20;  // the pickle of 10,000 tensors takes 2 MB
+constexpr uint64_t kMaxPickle = uint64_t{64} << 20;  // a zip record, unpacked; the pickle of 10,000 tensors takes 2 MB
 
 // The first pickle of a legacy file is the integer 0x1950a86a20f9469cfc6c: PROTO (and FRAME since protocol 4), LONG1 of
 // ten bytes, STOP. Wider than any integer that the pickle reader knows, hence compared as bytes.
@@ -67,9 +67,9 @@ const TorchValue* read_legacy(Bytes bytes, TorchTensors& tensors, TorchValues& v
 std::string text_of(const Buffer& buffer) { return {static_cast<const char*>(buffer.data()), buffer.size()}; }
 
 // <stem>/data.pkl, and a record <stem>/data/<key> for each storage. Other records (version, ids) say nothing we need.
-const TorchValue* read_zip(const std::filesystem::path& path, TorchTensors& tensors, TorchValues& values) {
+const TorchValue* read_zip(const MappedFile& file, TorchTensors& tensors, TorchValues& values) {
   constexpr std::string_view kPickle = "/data.pkl";
-  const ZipFile zip(path);
+  const ZipFile zip(file.path());
   std::string stem;
   for (const ZipFile::Entry& e : zip.entries()) {
     if (!e.name.ends_with(kPickle) || e.name.find('/') != e.name.size() - kPickle.size()) continue;
@@ -82,7 +82,8 @@ const TorchValue* read_zip(const std::filesystem::path& path, TorchTensors& tens
     UVIC_CHECK(order == "little", "byte order ", quote(order), "; wanted \"little\"");
   }
 
-  const Buffer pickle = zip.read(stem + "/data.pkl", kMaxPickle);
+  const Buffer pickle =
+      zip.read(stem + "/data.pkl", std::min(kMaxPickle, TorchTensors::kMaxGrowth * file.bytes().size()));
   Bytes bytes(static_cast<const std::byte*>(pickle.data()), pickle.size());
   const TorchValue* root = read_pickle(bytes, tensors, values);
   UVIC_CHECK(bytes.empty(), bytes.size(), " bytes after the pickle");
@@ -104,7 +105,7 @@ const char* const kStateDictKeys[] = {"state_dict", "model", "ema"};
 }  // namespace
 
 struct TorchFile::Impl {
-  explicit Impl(const std::filesystem::path& p) : path(p), file(p), tensors(values, file.bytes().size()) {
+  explicit Impl(const std::filesystem::path& path) : file(path), tensors(values, file.bytes().size()) {
     in_file(path, [this] { read(); });
   }
 
@@ -116,13 +117,12 @@ struct TorchFile::Impl {
       constexpr std::string_view kZip = "PK";
       UVIC_CHECK(bytes.size() >= 2 && std::memcmp(bytes.data(), kZip.data(), 2) == 0,
                  "not a file that torch.save wrote");
-      root = read_zip(path, tensors, values);
+      root = read_zip(file, tensors, values);
     }
     check_tree(*root);
     tensors.materialise();
   }
 
-  std::filesystem::path path;
   MappedFile file;
   TorchValues values;
   TorchTensors tensors;
@@ -134,7 +134,7 @@ TorchFile::~TorchFile() = default;
 TorchFile::TorchFile(TorchFile&&) noexcept = default;
 TorchFile& TorchFile::operator=(TorchFile&&) noexcept = default;
 
-const std::filesystem::path& TorchFile::path() const { return impl_->path; }
+const std::filesystem::path& TorchFile::path() const { return impl_->file.path(); }
 const TorchValue& TorchFile::root() const { return *impl_->root; }
 
 std::vector<NamedTensor> state_dict(const TorchValue& root) {
