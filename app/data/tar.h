@@ -13,8 +13,8 @@ struct TarEntry {
   int64_t size = 0;
 };
 
-// The regular files of an uncompressed tar file in their order: ustar, pax (path, size) and GNU long names. Only
-// headers are read. Throws Error naming the path for a wrong checksum, a truncated file or a compressed one.
+// The regular files of an uncompressed tar file in their order (ustar, pax, GNU). Only headers are read. Throws Error
+// naming the path for a damaged, truncated or compressed one.
 std::vector<TarEntry> read_tar_index(const std::filesystem::path& path);
 
 }  // namespace uvic

@@ -117,10 +117,10 @@ TEST_F(DatasetTest, DamagedTarFilesAreRefused) {
   EXPECT_EQ(read_tar_index(path).size(), 2u);
   EXPECT_NE(error("\x1f\x8b" + whole).find("not an uncompressed tar file"), std::string::npos);
   EXPECT_NE(error(whole.substr(0, 600)).find("truncated"), std::string::npos);
-  EXPECT_NE(error(whole.substr(0, 100)).find("truncated"), std::string::npos);
+  EXPECT_NE(error(whole.substr(0, 100)).find("not an uncompressed tar file"), std::string::npos);
   std::string bad = whole;
   bad[bad.find("a/2.png")] = 'b';
-  EXPECT_NE(error(bad).find("wrong checksum"), std::string::npos);
+  EXPECT_NE(error(bad).find("damaged"), std::string::npos);
   std::string huge = tar_header("a/1.png", 0, '0');
   huge.replace(124, 12, "777777777777");  // 64 GiB: the checksum is made right again below
   huge.replace(148, 8, "        ");
