@@ -35,7 +35,7 @@ std::vector<TarEntry> read_tar_index(const std::filesystem::path& path) {
     const int status = archive_read_next_header(tar.get(), &entry);
     if (status == ARCHIVE_EOF) break;
     if (status != ARCHIVE_OK && status != ARCHIVE_WARN)
-      fail_with("damaged tar file");
+      fail_with("damaged or truncated tar file");
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry)) continue;
     const int64_t offset = archive_filter_bytes(tar.get(), 0), size = archive_entry_size(entry);
     const char* name = archive_entry_pathname_utf8(entry);  // null where the bytes are not UTF-8
