@@ -19,6 +19,7 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
     declare(app);
     try {
       app.parse(argc, argv);
+      return run();
     } catch (const CLI::CallForHelp& e) {
       return app.exit(e);
     } catch (const CLI::CallForVersion& e) {
@@ -27,7 +28,6 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
       std::fprintf(stderr, "%s: error: %s\n  see %s --help\n", name.c_str(), e.what(), name.c_str());
       return 2;
     }
-    return run();
   } catch (const Error& e) {
     std::fprintf(stderr, "%s: error: %s\n", name.c_str(), e.what());
     if (!e.hint().empty()) std::fprintf(stderr, "  hint: %s\n", e.hint().c_str());

@@ -11,8 +11,8 @@ class App;
 namespace uvic {
 
 // What every main does: declares options on a parser (names, defaults shown in --help, -h and --version), parses, runs.
-// Returns the exit status: what run returns; 2 after a line on stderr for wrong usage; 1 after "name: error: ..." and
-// its hint for an Error or any other exception.
+// Returns the exit status: what run returns; 2 after a line on stderr for wrong usage (run may throw CLI::ParseError);
+// 1 after "name: error: ..." and its hint for an Error or any other exception.
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& declare, const std::function<int()>& run);
 

@@ -37,10 +37,14 @@ int main(int argc, char** argv) {
       for (const auto& [name, t] : weights.tensors)
         j["tensors"].push_back({{"name", name}, {"dtype", name_of(t.dtype())}, {"shape", t.shape().str()}});
     }
-    if (as_json) return std::printf("%s\n", j.dump().c_str()), 0;
+    const auto text = [](const nlohmann::ordered_json& v) {
+      return v.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    };
+    if (as_json) return std::printf("%s\n", text(j).c_str()), 0;
     for (const auto& [key, value] : j.items()) {
       if (key == "tensors") continue;
-      std::printf("%-16s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+      std::printf("%-16s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : text(value).c_str());
     }
     for (const auto& [name, t] : weights.tensors)
       if (tensors) std::printf("  %-40s %-5s %s\n", name.c_str(), name_of(t.dtype()), t.shape().str().c_str());

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   const auto declare = [&](CLI::App& app) {
     SamplerOptions& s = r.generator.sampler;
     app.add_option("-m,--model", r.model, "Model file, checkpoint folder or run folder")->required();
-    app.add_option("-n,--count", count, "Number of images")->check(CLI::PositiveNumber);
+    app.add_option("-n,--count", count, "Number of images")->check(CLI::Range(1, 100'000'000));
     auto* seed_option = app.add_option("-s,--seed", seed, "Image i has seed SEED + i");
     app.add_option("--seeds", seeds, "Seeds as a list of numbers and ranges, 0-49999,60000")->excludes(seed_option);
     app.add_option("-b,--batch", r.batch, "Images computed at once")->check(CLI::PositiveNumber);
@@ -41,8 +41,8 @@ int main(int argc, char** argv) {
     app.add_flag("-q,--quiet", quiet, "No progress");
   };
   const auto run = [&] {
-    UVIC_CHECK(!r.out.empty() || !r.grid.empty() || !r.npz.empty() || !r.tensor.empty(),
-               "nothing to write: give -o, --grid, --npz or --save-tensor");
+    if (r.out.empty() && r.grid.empty() && r.npz.empty() && r.tensor.empty())
+      throw CLI::RequiredError("One of --out, --grid, --npz and --save-tensor");
     for (int i = 0; i < count && seeds.empty(); ++i) r.seeds.push_back(seed + static_cast<uint64_t>(i));
     if (!seeds.empty()) r.seeds = parse_seeds(seeds);
     if (quiet) r.progress = Progress::Style::quiet;
@@ -50,12 +50,15 @@ int main(int argc, char** argv) {
     r.stop = &stop_requested;
     const SampleOutcome o = sample_images(r);
     if (as_json) {
-      const nlohmann::ordered_json j{{"what", "sample"},           {"model", r.model.string()},
-                                     {"images", o.made},           {"kept", o.kept},
-                                     {"load_s", o.load_seconds},   {"seconds", o.seconds},
+      const nlohmann::ordered_json j{{"what", "sample"},
+                                     {"model", r.model.string()},
+                                     {"images", o.made},
+                                     {"kept", o.kept},
+                                     {"load_s", o.load_seconds},
+                                     {"seconds", o.seconds},
                                      {"images_per_s", o.seconds > 0 ? static_cast<double>(o.made) / o.seconds : 0},
                                      {"interrupted", o.interrupted}};
-      std::printf("%s\n", j.dump().c_str());
+      std::printf("%s\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     }
     return o.interrupted ? kExitInterrupted : 0;
   };

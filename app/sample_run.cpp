@@ -57,8 +57,8 @@ struct TextContext {
     const SafetensorsFile file(r.context);
     rows = read(file, "context", c);
     const int64_t n = rows.tensor.dim(0);
-    UVIC_CHECK(n == 1 || n == static_cast<int64_t>(r.seeds.size()), r.context.string(), ": holds ", n,
-               " contexts for ", r.seeds.size(), " images; one, or one an image, is needed");
+    UVIC_CHECK(n == 1 || n == static_cast<int64_t>(r.seeds.size()), r.context.string(), ": holds ", n, " contexts for ",
+               r.seeds.size(), " images; one, or one an image, is needed");
     if (r.generator.cfg_scale != 1) null_row = read(file, "null", c);
   }
 
@@ -105,9 +105,9 @@ class SampleRun {
   GeneratorOptions options_;
   std::vector<int32_t> labels_;
   TextContext context_;
-  OwnedTensor noise_;    // x_T of every image, if given
-  OwnedTensor floats_;   // results before rounding, if wanted
-  OwnedTensor pixels_;   // [N, h, w, 3] u8, if a grid or an npz is wanted
+  OwnedTensor noise_;   // x_T of every image, if given
+  OwnedTensor floats_;  // results before rounding, if wanted
+  OwnedTensor pixels_;  // [N, h, w, 3] u8, if a grid or an npz is wanted
   SampleOutcome outcome_;
   Progress progress_;
 };
@@ -144,33 +144,32 @@ SampleRun::SampleRun(const SampleRequest& request)
 }
 
 std::string SampleRun::parameters(size_t image) const {
-  nlohmann::ordered_json j{{"model", model_.path.filename().string()},
-                           {"step", model_.info.step},
-                           {"seed", r_.seeds[image]},
-                           {"sampler", options_.sampler.solver},
-                           {"steps", options_.sampler.steps},
-                           {"order", options_.sampler.order},
-                           {"spacing", options_.sampler.spacing},
-                           {"eta", options_.sampler.eta},
-                           {"cfg_scale", options_.cfg_scale},
-                           {"dtype", name_of(model_.store->dtype())}};
+  nlohmann::ordered_json j{
+      {"model", model_.path.filename().string()}, {"step", model_.info.step},        {"seed", r_.seeds[image]},
+      {"sampler", options_.sampler.solver},       {"steps", options_.sampler.steps}, {"order", options_.sampler.order},
+      {"spacing", options_.sampler.spacing},      {"eta", options_.sampler.eta},     {"cfg_scale", options_.cfg_scale},
+      {"dtype", name_of(model_.store->dtype())}};
   if (!labels_.empty()) {
     const auto label = static_cast<size_t>(labels_[image]);
     if (label < model_.info.class_names.size()) j["class_name"] = model_.info.class_names[label];
     j["class"] = label;
   }
-  return j.dump();
+  if (!r_.init_noise.empty()) j["init_noise"] = r_.init_noise.filename().string();
+  if (!r_.context.empty()) j["context"] = r_.context.filename().string();
+  return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// Whether an earlier run made this image; copies it into pixels_ if it is wanted there.
+// Whether an earlier run made this image and all that is wanted of it is in the file; copies it into pixels_ if it is
+// wanted there.
 bool SampleRun::whole_already(size_t image) {
-  if (r_.out.empty() || floats_.tensor || noise_.tensor) return false;
+  if (r_.out.empty()) return false;
   const fs::path path = png_path(r_, r_.seeds[image]);
   const auto info = inspect_png(path);
   if (!info) return false;
   if (info->parameters != parameters(image))
     throw Error(path.string() + ": exists, made with other parameters: " + info->parameters,
                 "choose another folder with -o, or remove it");
+  if (floats_.tensor) return false;
   if (pixels_.tensor) {
     const Image png = read_image(path);
     const Tensor row = pixels_.tensor.rows(static_cast<int64_t>(image), static_cast<int64_t>(image) + 1);

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   int64_t max_steps = 0;
   bool dry_run = false, quiet = false, as_json = false, describe = false;
   const auto declare = [&](CLI::App& app) {
-    app.add_option("-c,--config", config, "YAML config")->check(CLI::ExistingFile);
+    app.add_option("-c,--config", config, "YAML config");
     app.add_option("-o,--out", r.out, "Run folder: checkpoints, samples, metrics.jsonl, config.yaml");
     app.add_option("--set", sets, "Override a setting, as train.batch_size=64; may be repeated");
     app.add_option("--resume", r.resume, "auto, never, a step, or a checkpoint's folder");
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   };
   const auto run = [&] {
     if (describe) return std::fputs(describe_config().c_str(), stdout), 0;
-    UVIC_CHECK(!config.empty(), "-c CONFIG is needed");
+    if (config.empty()) throw CLI::RequiredError("--config");
     if (max_steps > 0) sets.push_back("train.max_steps=" + std::to_string(max_steps));
     if (!dtype.empty()) sets.push_back("train.dtype=" + dtype);
     r.config = load_config(config, sets);
@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
       std::fputs(describe_run(r.config).c_str(), stderr);
       return 0;
     }
-    UVIC_CHECK(!r.out.empty(), "-o DIR is needed");
+    if (r.out.empty()) throw CLI::RequiredError("--out");
     if (quiet) r.progress = Progress::Style::quiet;
     catch_signals();
     r.stop = &stop_requested;
@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
                                      {"loss", o.loss},
                                      {"checkpoint", o.checkpoint.string()},
                                      {"interrupted", o.interrupted}};
-      std::printf("%s\n", j.dump().c_str());
+      std::printf("%s\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     }
     return o.interrupted ? kExitInterrupted : 0;
   };

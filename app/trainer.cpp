@@ -64,9 +64,9 @@ class Run {
   TrainedModel model_;
   ModelInfo info_;
   Schedule schedule_;
-  TrainState state_;
-  int64_t saved_step_ = -1;
+  int64_t saved_step_ = -1;  // resume(), which makes state_, sets this and the next
   fs::path checkpoint_;
+  TrainState state_;
   Progress progress_;
   MetricsLog metrics_;
   BatchLoader loader_;
@@ -98,7 +98,7 @@ Run::Run(const TrainRequest& request)
   out << info_.train_config;
   out.close();
   UVIC_CHECK(out, (request.out / "config.yaml").string(), ": cannot be written");
-  prune_checkpoints(request.out, 0);
+  prune_checkpoints(request.out, 0, state_.step);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", checkpoint_.string()));
 }
 
@@ -141,7 +141,7 @@ void Run::save() {
   state_.samples = state_.step * config_.train.batch_size;
   checkpoint_ = save_checkpoint(ctx_, request_.out, model_.store, info_, state_);
   saved_step_ = state_.step;
-  prune_checkpoints(request_.out, config_.train.keep_last);
+  prune_checkpoints(request_.out, config_.train.keep_last, state_.step);
 }
 
 // Images of the EMA weights, from the same seeds and labels every time.
@@ -188,9 +188,8 @@ TrainOutcome Run::loop() {
   const Prediction prediction = prediction_of(config_.diffusion.prediction);
   using Clock = std::chrono::steady_clock;
   StepResult result;
-  // Of the steps since the last line: their mean loss is far less noisy than one step's.
-  double loss_sum = 0, waited_before = loader_.wait_seconds();
-  int64_t since_log = 0;
+  double waited_before = loader_.wait_seconds();
+  int64_t timed_from = state_.step;  // the first step since the last line, in this process
   Clock::time_point start = Clock::now();
   while (state_.step < config_.train.max_steps && !stopped()) {
     ctx_.arena().reset();
@@ -204,14 +203,16 @@ TrainOutcome Run::loop() {
                                       : concat("the last good checkpoint is ", checkpoint_.string()));
     }
     ++state_.step;
-    loss_sum += result.loss;
-    ++since_log;
+    // Lines give the mean of the steps since the line before, far less noisy than one step's loss.
+    state_.loss_sum += result.loss;
+    ++state_.loss_steps;
     if (state_.step % config_.train.log_every == 0 || state_.step == config_.train.max_steps) {
+      const double timed = static_cast<double>(state_.step - timed_from);
       const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      result.loss = loss_sum / static_cast<double>(since_log);
-      log(result, seconds / static_cast<double>(since_log),
-          (loader_.wait_seconds() - waited_before) / static_cast<double>(since_log));
-      loss_sum = 0, since_log = 0, waited_before = loader_.wait_seconds(), start = Clock::now();
+      result.loss = state_.loss_sum / static_cast<double>(state_.loss_steps);
+      log(result, seconds / timed, (loader_.wait_seconds() - waited_before) / timed);
+      state_.loss_sum = 0, state_.loss_steps = 0;
+      timed_from = state_.step, waited_before = loader_.wait_seconds(), start = Clock::now();
     }
     char note[32];
     std::snprintf(note, sizeof note, "loss %.4f", result.loss);
@@ -239,7 +240,8 @@ std::string describe_run(const RunConfig& config) {
   const DType dtype = dtype_of_name(config.train.dtype);
   const double bytes_each = 5 * 4 + (dtype == DType::f32 ? 0 : 2);  // master, gradient, two moments, EMA; working copy
   char text[256];
-  std::snprintf(text, sizeof text, "%.2f M parameters, %d tokens, %.4f TFLOP a step of %d images, %.1f MiB of weights and state, %s\n",
+  std::snprintf(text, sizeof text,
+                "%.2f M parameters, %d tokens, %.4f TFLOP a step of %d images, %.1f MiB of weights and state, %s\n",
                 params / 1e6, config.model.tokens(), step_flops / 1e12, config.train.batch_size,
                 params * bytes_each / (1 << 20), name_of(dtype));
   return text;

@@ -30,6 +30,13 @@ struct FileSum {
   uint32_t crc32 = 0;
 };
 
+// Of state.json's content without its own "crc32"; what is not UTF-8 (a path, a class name) is replaced in the file
+// too.
+uint32_t sum_json(const json& state) {
+  const std::string text = state.dump(-1, ' ', false, json::error_handler_t::replace);
+  return static_cast<uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+}
+
 FileSum sum_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   UVIC_CHECK(in, path.string(), ": ", std::strerror(errno));
@@ -58,8 +65,13 @@ json read_state(const fs::path& folder) {
   std::ifstream in(path);
   UVIC_CHECK(in, path.string(), ": ", std::strerror(errno));
   json state = json::parse(in, nullptr, false);
-  UVIC_CHECK(state.is_object() && state["files"].is_object() && state["step"].is_number_integer(), path.string(),
-             ": not the state of a training run");
+  UVIC_CHECK(state.is_object() && state["format"].is_number_integer() && state["files"].is_object() &&
+                 state["step"].is_number_integer(),
+             path.string(), ": not the state of a training run");
+  const bool summed = state["format"] != 1 || state.contains("crc32");  // format 1 had no checksum of its own
+  const json sum = summed ? state["crc32"] : json();
+  state.erase("crc32");
+  UVIC_CHECK(!summed || sum == sum_json(state), path.string(), ": damaged: its checksum is wrong");
   return state;
 }
 
@@ -72,18 +84,21 @@ void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store,
     for (size_t id = 0; id < store.params().size(); ++id)
       tensors.push_back({state_name(role, store.params()[id].name), store.view(role, static_cast<int>(id))});
   write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}});
-  json out{{"format", 1},
+  json out{{"format", 2},
            {"step", state.step},
            {"seed", state.seed},
            {"samples", state.samples},
            {"world_size", state.world_size},
+           {"loss_sum", state.loss_sum},
+           {"loss_steps", state.loss_steps},
            {"config", info.train_config},
            {"files", json::object()}};
   for (const char* name : {"model.safetensors", "state.safetensors"}) {
     const FileSum sum = sum_file(folder / name);
     out["files"][name] = {{"bytes", sum.bytes}, {"crc32", sum.crc32}};
   }
-  const std::string text = out.dump(2) + "\n";
+  out["crc32"] = sum_json(out);
+  const std::string text = out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
   AtomicFile file(folder / "state.json");
   file.write(text.data(), text.size());
   file.commit();
@@ -129,7 +144,9 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
   return {.step = state["step"],
           .seed = state.value("seed", uint64_t{0}),
           .samples = state.value("samples", int64_t{0}),
-          .world_size = state.value("world_size", 1)};
+          .world_size = state.value("world_size", 1),
+          .loss_sum = state.value("loss_sum", 0.0),
+          .loss_steps = state.value("loss_steps", int64_t{0})};
 }
 
 std::optional<int64_t> checkpoint_step(const fs::path& folder) {
@@ -160,8 +177,8 @@ std::vector<fs::path> list_checkpoints(const fs::path& run) {
   return found;
 }
 
-std::optional<fs::path> newest_checkpoint(
-    const fs::path& run, const std::function<void(const fs::path&, const std::string&)>& refused) {
+std::optional<fs::path> newest_checkpoint(const fs::path& run,
+                                          const std::function<void(const fs::path&, const std::string&)>& refused) {
   for (const fs::path& folder : list_checkpoints(run)) {
     try {
       verify_checkpoint(folder);
@@ -173,11 +190,12 @@ std::optional<fs::path> newest_checkpoint(
   return {};
 }
 
-void prune_checkpoints(const fs::path& run, int keep_last) {
+void prune_checkpoints(const fs::path& run, int keep_last, int64_t step) {
   std::vector<fs::path> doomed;
   for (const auto& entry : fs::directory_iterator(run))
     if (entry.path().filename().string().starts_with(kTemporary)) doomed.push_back(entry.path());
-  const std::vector<fs::path> checkpoints = list_checkpoints(run);
+  std::vector<fs::path> checkpoints = list_checkpoints(run);
+  std::erase_if(checkpoints, [&](const fs::path& folder) { return *checkpoint_step(folder) > step; });
   std::error_code ignored;  // what cannot be removed does no harm
   if (keep_last > 0) {
     for (size_t i = static_cast<size_t>(keep_last); i < checkpoints.size(); ++i) {

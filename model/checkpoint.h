@@ -11,14 +11,17 @@ namespace uvic {
 
 // The state of a training run beside its weights.
 struct TrainState {
-  int64_t step = 0;     // steps done
+  int64_t step = 0;  // steps done
   uint64_t seed = 0;
   int64_t samples = 0;  // training samples drawn: the data position
   int world_size = 1;
+  // Of the steps since the last line of metrics.jsonl: a resumed run's next line covers them too.
+  double loss_sum = 0;
+  int64_t loss_steps = 0;
 };
 
-// Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with a
-// checksum of each file): into a temporary folder, fsynced, then renamed, so that a folder with that name is always
+// Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with
+// a checksum of each file): into a temporary folder, fsynced, then renamed, so that a folder with that name is always
 // whole. Returns it. Throws Error naming the path (full disk, no permission); older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(Context& ctx, const std::filesystem::path& run, const ParamStore& store,
                                       const ModelInfo& info, const TrainState& state);
@@ -37,10 +40,12 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 
 // The newest whole checkpoint in run, if any; refused(folder, why) is called for each newer one that is not whole.
 std::optional<std::filesystem::path> newest_checkpoint(
-    const std::filesystem::path& run, const std::function<void(const std::filesystem::path&, const std::string&)>& refused);
+    const std::filesystem::path& run,
+    const std::function<void(const std::filesystem::path&, const std::string&)>& refused);
 
-// Removes what killed saves left behind in run, and all but the newest keep_last checkpoints (0: keeps all).
-void prune_checkpoints(const std::filesystem::path& run, int keep_last);
+// Removes what killed saves left behind in run, and all but the newest keep_last checkpoints (0: keeps all) of those up
+// to step: later ones are not this run's, which was resumed before them.
+void prune_checkpoints(const std::filesystem::path& run, int keep_last, int64_t step);
 
 // Reads a folder that U-ViT's TrainState.save wrote (step.pth, nnet.pth, nnet_ema.pth, optimizer.pth) into every role
 // of store.

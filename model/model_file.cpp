@@ -68,6 +68,9 @@ UViCConfig infer_config(const Weights& weights) {
   return c;
 }
 
+// JSON text, and so a file's metadata, must be UTF-8; names of folders need not be.
+std::string utf8(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
 }  // namespace
 
 void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Role role, DType dtype,
@@ -88,9 +91,9 @@ void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Rol
                      {"config", config_to_json(info.config)},
                      {"schedule", info.schedule},
                      {"prediction", info.prediction},
-                     {"class_names", json(info.class_names).dump()},
+                     {"class_names", utf8(info.class_names)},
                      {"step", std::to_string(info.step)},
-                     {"train_config", info.train_config}});
+                     {"train_config", json::parse(utf8(info.train_config)).get<std::string>()}});
 }
 
 Tensor Weights::find(const std::string& name) const {
