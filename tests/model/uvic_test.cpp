@@ -2,43 +2,14 @@
 
 #include "model/uvic.h"
 
-#include <nlohmann/json.hpp>
-
 #include "kernels/ops/pointwise.h"
-#include "model/config_json.h"
-#include "model/io/convert.h"
-#include "model/io/safetensors.h"
-#include "tests/check.h"
+#include "tests/golden_model.h"
 
 namespace uvic::test {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-OwnedTensor copy(const SafetensorsFile& file, const std::string& name, DType dtype) {
-  const Tensor src = file.tensor(name);
-  OwnedTensor t({}, dtype, src.shape());
-  convert(src, t.tensor);
-  return t;
-}
-
-AttentionKind kind_named(const std::string& name) {
-  for (const AttentionKind kind : {AttentionKind::softmax, AttentionKind::cog, AttentionKind::expressive})
-    if (name == name_of(kind)) return kind;
-  throw Error("attention kind " + name);
-}
-
-// The config of a golden file: the constructor's arguments, and the kind of each block where it is listed.
-UViCConfig golden_config(const SafetensorsFile& file) {
-  UViCConfig c = config_from_json(file.metadata().at("config"), file.path().string());
-  if (!file.metadata().contains("attention")) return c;
-  const json kinds = json::parse(file.metadata().at("attention"));
-  for (const json& k : kinds["in_blocks"]) c.attention.push_back(kind_named(k));
-  c.attention.push_back(kind_named(kinds["mid_block"]));
-  for (const json& k : kinds["out_blocks"]) c.attention.push_back(kind_named(k));
-  return c;
-}
 
 // A golden file's network, run forward and backward once.
 struct GoldenRun {
@@ -54,8 +25,7 @@ struct GoldenRun {
   GoldenRun(const fs::path& path, const Where& where, const UViCConfig& c)
       : file(path), ctx(context(where)), config(c), store({}), net(store, config) {
     store.allocate_for_training(where.dtype);
-    for (size_t id = 0; id < store.params().size(); ++id)
-      convert(file.tensor("param/" + store.params()[id].name), store.view(Role::master, static_cast<int>(id)));
+    load_golden(file, "param/", store, Role::master);
     store.use(ctx, Role::master);
     run();
   }
@@ -168,7 +138,7 @@ std::string case_name(const ::testing::TestParamInfo<std::tuple<fs::path, Where>
 
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenModel,
                          ::testing::Combine(::testing::ValuesIn(golden_files(reference_dir("uvic"), "uvi",
-                                                                            ".safetensors")),
+                                                                             ".safetensors")),
                                             ::testing::ValuesIn(everywhere())),
                          case_name);
 
