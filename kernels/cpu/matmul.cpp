@@ -11,12 +11,12 @@
 namespace uvic::cpu {
 namespace {
 
-// Panels of a that one thread packs and then multiplies with every panel of b: 256 rows, so that b, which is read again
-// for each such chunk, comes from L3 seldom enough, and the chunk (256 KB for 512 inputs) stays in L2.
-constexpr int64_t kChunkPanels = 8;
+// Panels of a that one thread packs and then multiplies with every panel of b: at most 512 rows, so that b, which is
+// read again for each such chunk, comes from L3 seldom enough while the chunk still stays in L2.
+constexpr int64_t kChunkPanels = 16;
 // Of the inner dimension, packed at a time where sums are added to c anyway: bounds scratch for weight gradients, whose
 // inner dimension is the batch.
-constexpr int64_t kInnerLimit = 2048;
+constexpr int64_t kInnerLimit = 2560;
 
 int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
@@ -73,10 +73,10 @@ void multiply_amx(Context& ctx, const Matmul& m) {
                                .residual_stride = m.residual.row_stride,
                                .pre_stride = m.pre.row_stride};
   const Grid grid = grid_of(row_panels, column_panels, ctx.threads());
-  const int64_t chunk_panels = std::min(kChunkPanels, pieces(row_panels, grid.rows));
-  const int64_t chunk_size = chunk_panels * panel_size, sums_size = 2 * chunk_panels * amx::kTiles;
+  const int64_t share = pieces(row_panels, grid.rows), chunk_panels = pieces(share, pieces(share, kChunkPanels));
+  const int64_t chunk_size = chunk_panels * panel_size;
   bf16* packed_a = ctx.empty(DType::bf16, {ctx.threads(), chunk_size}).data<bf16>();
-  float* sums = ctx.empty(DType::f32, {ctx.threads(), sums_size}).data<float>();
+  float* sums = ctx.empty(DType::f32, {ctx.threads(), amx::kSums}).data<float>();
   parallel_for(ctx, ctx.threads(), 1, [&](int64_t thread, int64_t) {
     const int64_t i = thread / grid.columns, j = thread % grid.columns;
     const amx::Range rows{row_panels * i / grid.rows, row_panels * (i + 1) / grid.rows};
@@ -92,7 +92,7 @@ void multiply_amx(Context& ctx, const Matmul& m) {
                      .b_panels = columns.end - columns.begin,
                      .panel_stride = panel_size,
                      .steps = steps,
-                     .sums = sums + thread * sums_size,
+                     .sums = sums + thread * amx::kSums,
                      .row = p * amx::kPanel,
                      .column = columns.begin * amx::kPanel},
                     epilogue);
@@ -142,10 +142,12 @@ void matmul(Context& ctx, const Matmul& m) {
   const auto scope = ctx.scope("matmul");
   if (ctx.isa() < Isa::amx || m.a.dtype != DType::bf16) return multiply_by_plans(ctx, m);
   if (!m.accumulate) return multiply_amx(ctx, m);
-  for (int64_t s = 0; s < m.a.columns; s += kInnerLimit) {
+  const int64_t parts = pieces(m.a.columns, kInnerLimit);
+  for (int64_t i = 0; i < parts; ++i) {
     const auto part = ctx.scope("part");
-    const int64_t end = std::min(m.a.columns, s + kInnerLimit);
-    multiply_amx(ctx, {.a = m.a.column_range(s, end), .b = m.b.row_range(s, end), .c = m.c, .accumulate = true});
+    const int64_t begin = m.a.columns * i / parts, end = m.a.columns * (i + 1) / parts;
+    multiply_amx(ctx,
+                 {.a = m.a.column_range(begin, end), .b = m.b.row_range(begin, end), .c = m.c, .accumulate = true});
   }
 }
 

@@ -12,9 +12,11 @@ struct Size {
   int64_t N, K, M;
 };
 // One row, fewer rows than a tile, ragged rows; widths that are and are not multiples of 16 and 32; then more of each
-// dimension than the AMX kernel takes at once (256 inputs, 256 rows a thread, 2048 rows in a weight's gradient).
-constexpr Size kSizes[] = {{1, 24, 12},  {3, 96, 33},  {17, 64, 192}, {66, 24, 33},  {66, 96, 192}, {1, 64, 33},
-                           {17, 96, 12}, {3, 24, 192}, {1, 1, 1},     {66, 544, 40}, {530, 40, 72}, {2100, 8, 33}};
+// dimension than the AMX kernel takes at once: 256 inputs, 512 columns, 512 rows a thread, and 2560 rows in a weight's
+// gradient.
+constexpr Size kSizes[] = {{1, 24, 12},   {3, 96, 33},   {17, 64, 192}, {66, 24, 33}, {66, 96, 192},
+                           {1, 64, 33},   {17, 96, 12},  {3, 24, 192},  {1, 1, 1},    {66, 544, 40},
+                           {1090, 8, 40}, {40, 40, 530}, {2600, 8, 33}};
 
 std::string describe(const Size& s) { return concat("N ", s.N, " K ", s.K, " M ", s.M); }
 
@@ -183,7 +185,7 @@ TEST_P(LinearTest, RepeatsToTheBitAndGivesScratchBack) {
 // Sums of AMX products are taken in the same order by any number of threads, however these share the result.
 TEST(LinearThreads, DoNotChangeAmxResults) {
   if (best_isa() < Isa::amx) GTEST_SKIP() << "no AMX";
-  for (const Size& s : {Size{66, 544, 40}, Size{530, 40, 72}, Size{17, 96, 330}}) {
+  for (const Size& s : {Size{66, 544, 40}, Size{1090, 8, 40}, {40, 40, 530}, Size{17, 96, 330}}) {
     SCOPED_TRACE(describe(s));
     const Case c(s, DType::bf16, Activation::gelu, true, true);
     std::vector<std::vector<double>> first;

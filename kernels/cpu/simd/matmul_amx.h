@@ -35,14 +35,17 @@ struct Epilogue {
   int64_t rows, columns, c_stride, residual_stride, pre_stride;
 };
 
-// Some panels of a times some of b: consecutive ones, panel_stride apart. The results begin at (row, column). sums is
-// scratch for 2 * a_panels * kTiles floats. Packed operands and sums are aligned to 64 bytes.
+// The most panels of b that are multiplied together, and the floats of scratch that this takes.
+constexpr int64_t kGroup = 16, kSums = 2 * kGroup * kTiles;
+
+// Some panels of a times some of b: consecutive ones, panel_stride apart. The results begin at (row, column). Packed
+// operands and sums are aligned to 64 bytes.
 struct Product {
   const bf16* a;
   int64_t a_panels;
   const bf16* b;
   int64_t b_panels, panel_stride, steps;
-  float* sums;
+  float* sums;  // scratch, kSums of them
   int64_t row, column;
 };
 
