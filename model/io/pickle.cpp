@@ -59,7 +59,7 @@ class Machine {
   std::string line() {
     const auto rest = bytes_.subspan(position_);
     const auto end = std::find(rest.begin(), rest.end(), std::byte{'\n'});
-    const std::string s = text(static_cast<uint64_t>(end - rest.begin()));
+    std::string s = text(static_cast<uint64_t>(end - rest.begin()));
     take(1);
     return s;
   }

@@ -114,9 +114,7 @@ struct TorchFile::Impl {
     if (skip_legacy_magic(bytes)) {
       root = read_legacy(bytes, tensors, values);
     } else {
-      constexpr std::string_view kZip = "PK";
-      UVIC_CHECK(bytes.size() >= 2 && std::memcmp(bytes.data(), kZip.data(), 2) == 0,
-                 "not a file that torch.save wrote");
+      UVIC_CHECK(bytes.size() >= 2 && std::memcmp(bytes.data(), "PK", 2) == 0, "not a file that torch.save wrote");
       root = read_zip(file, tensors, values);
     }
     check_tree(*root);
