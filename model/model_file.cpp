@@ -9,6 +9,7 @@
 #include "kernels/ops/pointwise.h"
 #include "model/config_json.h"
 #include "model/io/convert.h"
+#include "model/io/file.h"
 #include "model/io/safetensors.h"
 #include "model/io/torch_pickle.h"
 
@@ -113,7 +114,8 @@ Weights read_weights(const fs::path& path) {
     weights.keep_alive = file;
   } else {
     auto file = std::make_shared<TorchFile>(path);
-    for (const NamedTensor& t : state_dict(file->root())) weights.tensors.emplace_back(t.name, t.tensor);
+    const auto tensors = in_file(path, [&] { return state_dict(file->root()); });
+    for (const NamedTensor& t : tensors) weights.tensors.emplace_back(t.name, t.tensor);
     weights.keep_alive = file;
   }
   return weights;

@@ -18,8 +18,8 @@ void load_moments(const fs::path& path, ParamStore& store, int64_t step) {
     const TorchValue* moments = state->find(static_cast<int64_t>(id));
     UVIC_CHECK(moments, path.string(), ": no state for parameter ", id, " (", p.name, ")");
     const TorchValue* at = moments->find("step");
-    UVIC_CHECK(at && at->number() == static_cast<double>(step), path.string(), ": parameter ", id,
-               " is not at step ", step);
+    UVIC_CHECK(at && at->number() == static_cast<double>(step), path.string(), ": parameter ", id, " is not at step ",
+               step);
     for (const auto& [key, role] : {std::pair{"exp_avg", Role::m}, std::pair{"exp_avg_sq", Role::v}}) {
       const TorchValue* value = moments->find(key);
       const Tensor* t = value ? value->as<Tensor>() : nullptr;
@@ -36,7 +36,7 @@ void load_moments(const fs::path& path, ParamStore& store, int64_t step) {
 TrainState load_released_checkpoint(Context& ctx, const fs::path& folder, ParamStore& store) {
   const TorchFile step_file(folder / "step.pth");
   const std::optional<double> step = step_file.root().number();
-  UVIC_CHECK(step && *step >= 0, step_file.path().string(), ": is not a step count");
+  UVIC_CHECK(step && *step >= 0 && *step < 1e15, step_file.path().string(), ": is not a step count");
   TrainState state;
   state.step = static_cast<int64_t>(*step);
   load_weights(ctx, read_weights(folder / "nnet.pth"), store, Role::master);

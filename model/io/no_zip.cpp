@@ -1,5 +1,7 @@
-// Built instead of zip.cpp when UVIC_LIBZIP is off: everything links, and a zip archive is an error that says why.
+// Built instead of zip.cpp and npz.cpp when UVIC_LIBZIP is off: everything links, and a zip archive is an error that
+// says why.
 #include "kernels/core/error.h"
+#include "model/io/npz.h"
 #include "model/io/zip.h"
 
 namespace uvic {
@@ -19,5 +21,9 @@ const ZipFile::Entry* ZipFile::find(const std::string&) const { fail("built with
 Buffer ZipFile::read(const std::string&, uint64_t) const { fail("built without libzip"); }
 
 bool ZipFile::supported() { return false; }
+
+void write_npz(const std::filesystem::path& path, const std::vector<NamedTensor>&) {
+  fail(path.string(), ": an .npz is a zip archive, and uvic was built without libzip");
+}
 
 }  // namespace uvic
