@@ -1,0 +1,134 @@
+// What linear promises beside its values: precision, repeatability, memory, errors.
+
+#include "tests/kernels/linear_case.h"
+
+namespace uvic::test {
+namespace {
+
+class LinearContractTest : public LinearTest {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, LinearContractTest, ::testing::ValuesIn(everywhere()), where_name);
+
+// Sums of a thousand terms near 1: were they held in bf16, they would stop growing at 256.
+TEST_P(LinearContractTest, SumsAreInF32) {
+  const int64_t n = 1000;
+  const std::vector<double> ones(size_t(n), 1.0);
+  const OwnedTensor row = tensor_of(dtype(), {1, n}, ones), column = tensor_of(dtype(), {n, 1}, ones);
+  const OwnedTensor y = tensor({1, 1}), skip_y = tensor({1, 1}), dw({}, DType::f32, {1, 1}), db({}, DType::f32, {1});
+  linear_forward(ctx, {.x = row.tensor, .w = row.tensor, .b = {}, .residual = {}}, y.tensor);
+  EXPECT_EQ(at(y.tensor, 0), 1000);
+  const OwnedTensor both = tensor_of(dtype(), {1, 2 * n}, std::vector<double>(size_t(2 * n), 1.0));
+  skip_linear_forward(ctx, {row.tensor, row.tensor, both.tensor, {}}, skip_y.tensor);
+  EXPECT_EQ(at(skip_y.tensor, 0), 2000);
+  const OwnedTensor one = tensor_of(dtype(), {1, 1}, {1.0});
+  linear_backward(ctx, {.x = column.tensor, .w = one.tensor, .b = {}, .residual = {}}, {}, column.tensor, {}, dw.tensor,
+                  db.tensor);
+  EXPECT_EQ(at(dw.tensor, 0), 1000);
+  EXPECT_EQ(at(db.tensor, 0), 1000);
+}
+
+TEST_P(LinearContractTest, RepeatsToTheBitAndGivesScratchBack) {
+  const LinearSize s{130, 96, 192};
+  const LinearCase c(s, dtype(), Activation::gelu, true, true);
+  const OwnedTensor dy = random_tensor(dtype(), {s.N, s.M}, 5);
+  std::vector<std::vector<double>> first;
+  for (int run = 0; run < 3; ++run) {
+    const OwnedTensor y = tensor({s.N, s.M}), pre = tensor({s.N, s.M}), dx = tensor({s.N, s.K});
+    const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+    const Arena::Mark before = ctx.arena().mark();
+    linear_forward(ctx, c.args, y.tensor, pre.tensor);
+    linear_backward(ctx, c.args, pre.tensor, dy.tensor, dx.tensor, dw.tensor, db.tensor);
+    EXPECT_EQ(ctx.arena().mark(), before);
+    const std::vector<std::vector<double>> got = {values(y.tensor), values(pre.tensor), values(dx.tensor),
+                                                  values(dw.tensor), values(db.tensor)};
+    if (run == 0) {
+      first = got;
+    } else {
+      EXPECT_EQ(got, first);
+    }
+    if (run == 0) ctx.arena().reset();
+  }
+  const int growths = ctx.arena().growths();
+  const OwnedTensor y = tensor({s.N, s.M});
+  linear_forward(ctx, c.args, y.tensor);
+  EXPECT_EQ(ctx.arena().growths(), growths);
+}
+
+// Sums of AMX products are taken in the same order by any number of threads, however these share the result.
+TEST(LinearThreads, DoNotChangeAmxResults) {
+  if (best_isa() < Isa::amx) GTEST_SKIP() << "no AMX";
+  for (const LinearSize& s :
+       {LinearSize{66, 544, 40}, LinearSize{1090, 8, 40}, {40, 40, 530}, LinearSize{17, 96, 330}}) {
+    SCOPED_TRACE(describe(s));
+    const LinearCase c(s, DType::bf16, Activation::gelu, true, true);
+    std::vector<std::vector<double>> first;
+    for (const int threads : {1, 2, 3, 4}) {
+      Context ctx({.device = {}, .threads = threads, .isa = Isa::amx});
+      const OwnedTensor y({}, DType::bf16, {s.N, s.M}), dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+      linear_forward(ctx, c.args, y.tensor);
+      linear_backward(ctx, c.args, c.r.tensor, c.r.tensor, {}, dw.tensor, db.tensor);
+      const std::vector<std::vector<double>> got = {values(y.tensor), values(dw.tensor), values(db.tensor)};
+      if (first.empty()) first = got;
+      EXPECT_EQ(got, first) << threads << " threads";
+    }
+  }
+}
+
+// A row's result depends on that row alone, whatever the batch around it.
+TEST_P(LinearContractTest, RowsAreIndependent) {
+  const LinearSize s{66, 96, 192};
+  const LinearCase all(s, dtype(), Activation::gelu, true, true);
+  const OwnedTensor y = tensor({s.N, s.M}), part = tensor({3, s.M});
+  linear_forward(ctx, all.args, y.tensor);
+  LinearArgs some = all.args;
+  some.x = all.args.x.rows(40, 43);
+  some.residual = all.args.residual.rows(40, 43);
+  linear_forward(ctx, some, part.tensor);
+  EXPECT_CLOSE_MAX(values(part.tensor), values(y.tensor.rows(40, 43)), tolerance());
+}
+
+TEST(LinearErrors, NameTheOpAndTheShapes) {
+  Context ctx;
+  const OwnedTensor x({}, DType::f32, {4, 8}), w({}, DType::f32, {3, 8}), wide({}, DType::f32, {3, 16});
+  const OwnedTensor y({}, DType::f32, {4, 3}), half({}, DType::bf16, {4, 3}), b({}, DType::f32, {3});
+  const LinearArgs good{x.tensor, w.tensor, b.tensor, {}, Activation::none};
+  LinearArgs bad = good;
+  bad.w = wide.tensor;
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, bad, y.tensor); }),
+            "linear_forward: x [4, 8] and w [3, 16] disagree on K: 8 against 16");
+  EXPECT_EQ(error_of([&] {
+              skip_linear_forward(ctx, {x.tensor, x.tensor, w.tensor, {}}, y.tensor);
+            }),
+            "skip_linear_forward: x [4, 8] and w [3, 8] disagree on K: 16 against 8");
+  bad = good;
+  bad.x = {};
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, bad, y.tensor); }), "linear_forward: x is empty");
+  bad = good;
+  bad.b = y.tensor;
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, bad, y.tensor); }), "linear_forward: b is f32 [4, 3], wanted f32 [3]");
+  bad = good;
+  bad.residual = x.tensor;
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, bad, y.tensor); }),
+            "linear_forward: residual is f32 [4, 8], wanted f32 [4, 3]");
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, good, half.tensor); }),
+            "linear_forward: y is bf16 [4, 3], wanted f32 [4, 3]");
+  EXPECT_EQ(error_of([&] { linear_forward(ctx, good, {}); }), "linear_forward: y is empty, wanted f32 [4, 3]");
+  bad = good;
+  bad.act = Activation::gelu;
+  EXPECT_EQ(error_of([&] { linear_backward(ctx, bad, {}, y.tensor, x.tensor, {}, {}); }),
+            "linear_backward: pre is empty, wanted f32 [4, 3]");
+  EXPECT_EQ(error_of([&] { linear_backward(ctx, good, {}, y.tensor, {}, half.tensor, {}); }),
+            "linear_backward: dw is bf16 [4, 3], wanted f32 [3, 8]");
+  const OwnedTensor square({}, DType::f32, {8, 8});
+  EXPECT_EQ(error_of([&] {
+              linear_backward(ctx, {.x = x.tensor, .w = square.tensor, .b = {}, .residual = {}}, {}, x.tensor, x.tensor,
+                              {}, {});
+            }),
+            "linear_backward: dx aliases dy");
+  EXPECT_EQ(error_of([&] {
+              skip_linear_backward(ctx, {x.tensor, y.tensor, wide.tensor, {}}, y.tensor, {}, {}, {}, {});
+            }),
+            "skip_linear_backward: skip is f32 [4, 3], wanted f32 [4, 8]");
+}
+
+}  // namespace
+}  // namespace uvic::test
