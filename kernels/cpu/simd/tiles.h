@@ -34,97 +34,137 @@ class TileUnit {
   };
 };
 
-// kM x kN tiles of C from a depth of 32 steps. Tiles 0-3 hold C, 4 and 5 A, 6 and 7 B: two by two needs one load for
-// each product, and a product takes twice as long as a load.
-template <int kM, int kN>
-UVIC_INLINE void multiply_tiles(const char* a, int64_t a_pitch, const bf16* b, int64_t b_columns, int64_t steps,
-                                char* c, int64_t c_pitch, bool add) {
-  if (add) {
-    _tile_loadd(0, c, c_pitch);
-    if constexpr (kN > 1) _tile_loadd(1, c + 64, c_pitch);
-    if constexpr (kM > 1) _tile_loadd(2, c + 16 * c_pitch, c_pitch);
-    if constexpr (kM > 1 && kN > 1) _tile_loadd(3, c + 16 * c_pitch + 64, c_pitch);
-  } else {
-    _tile_zero(0);
-    if constexpr (kN > 1) _tile_zero(1);
-    if constexpr (kM > 1) _tile_zero(2);
-    if constexpr (kM > 1 && kN > 1) _tile_zero(3);
-  }
-  for (int64_t k = 0; k < steps; ++k) {
-    const bf16* bk = b + k * b_columns * kTileElements;
-    _tile_loadd(6, bk, 64);
-    _tile_loadd(4, a + 64 * k, a_pitch);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kN > 1) {
-      _tile_loadd(7, bk + kTileElements, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    if constexpr (kM > 1) {
-      _tile_loadd(5, a + 16 * a_pitch + 64 * k, a_pitch);
-      _tile_dpbf16ps(2, 5, 6);
-      if constexpr (kN > 1) _tile_dpbf16ps(3, 5, 7);
-    }
-  }
-  _tile_stored(0, c, c_pitch);
-  if constexpr (kN > 1) _tile_stored(1, c + 64, c_pitch);
-  if constexpr (kM > 1) _tile_stored(2, c + 16 * c_pitch, c_pitch);
-  if constexpr (kM > 1 && kN > 1) _tile_stored(3, c + 16 * c_pitch + 64, c_pitch);
-}
-
-struct TileLeft {
-  const bf16* a;
-  int64_t pitch;
-};
-struct TileRight {
-  const bf16* b;
-  int64_t columns;  // tiles from one depth step to the next, at least those of the product
-};
-struct TileResult {
-  float* c;
-  int64_t pitch;
-};
-
 // C [16 m, 16 n] = (add ? C : 0) + A [16 m, 32 steps] B [32 steps, 16 n].
-inline void multiply(int64_t m, int64_t n, int64_t steps, TileLeft left, TileRight right, TileResult result, bool add) {
-  __asm__ volatile("" ::: "memory");  // GCC 12 does not know that a tile load reads memory
-  const auto* a = reinterpret_cast<const char*>(left.a);
-  auto* c = reinterpret_cast<char*>(result.c);
-  for (int64_t j = 0; j < n; j += 2) {
-    const bf16* b = right.b + j * kTileElements;
-    for (int64_t i = 0; i < m; i += 2) {
-      const char* ai = a + 16 * i * left.pitch;
-      char* cij = c + 16 * i * result.pitch + 64 * j;
-      if (i + 1 < m) {
-        if (j + 1 < n) {
-          multiply_tiles<2, 2>(ai, left.pitch, b, right.columns, steps, cij, result.pitch, add);
-        } else {
-          multiply_tiles<2, 1>(ai, left.pitch, b, right.columns, steps, cij, result.pitch, add);
-        }
-      } else {
-        if (j + 1 < n) {
-          multiply_tiles<1, 2>(ai, left.pitch, b, right.columns, steps, cij, result.pitch, add);
-        } else {
-          multiply_tiles<1, 1>(ai, left.pitch, b, right.columns, steps, cij, result.pitch, add);
-        }
-      }
+struct TileProduct {
+  int64_t m, n, steps;
+  const bf16* a;
+  int64_t a_pitch;
+  const bf16* b;
+  int64_t b_columns;  // tiles from one depth step to the next, at least n
+  float* c;
+  int64_t c_pitch;
+  bool add;
+};
+
+// Products that wait to be done. The tile unit works on its own once it has its instructions, but the processor looks
+// ahead only some hundred instructions: vector code that calls tick() now and then runs beside the products.
+class TileQueue {
+ public:
+  void push(const TileProduct& p) {
+    products_[count_++] = p;
+    total_ += (p.m + 1) / 2 * ((p.n + 1) / 2) * p.steps;
+  }
+  // What has been pushed is to be done evenly within so many ticks.
+  void spread(int64_t ticks) { ticks_ = ticks; }
+  UVIC_INLINE void tick() {
+    for (++now_; done_ * ticks_ < now_ * total_ && next_ < count_; ++done_) step();
+  }
+  // Does all that is left.
+  void finish() {
+    while (next_ < count_) step();
+    store_results();
+    next_ = count_ = 0;
+    total_ = done_ = now_ = 0;
+  }
+
+ private:
+  // One step in depth of the two by two tiles at (i_, j_).
+  void step() {
+    __asm__ volatile("" ::: "memory");  // GCC 12 does not know that a tile load reads memory
+    const TileProduct& p = products_[next_];
+    if (i_ + 1 < p.m) {
+      j_ + 1 < p.n ? step<2, 2>(p) : step<2, 1>(p);
+    } else {
+      j_ + 1 < p.n ? step<1, 2>(p) : step<1, 1>(p);
+    }
+    if (++k_ < p.steps) return;
+    k_ = 0;
+    if ((i_ += 2) < p.m) return;
+    i_ = 0;
+    if ((j_ += 2) < p.n) return;
+    j_ = 0;
+    ++next_;
+  }
+
+  // Tiles 0 to 3 hold C, 4 and 5 A, 6 and 7 B: two by two needs one load for each product, which takes twice as long.
+  // A result is stored only when its tile is wanted again: a store right after the last product would wait for it, and
+  // the next products for the store (7.1 ns a product at D = 64 that way, 5.2 ns this way).
+  template <int kM, int kN>
+  UVIC_INLINE void step(const TileProduct& p) {
+    const char* a = reinterpret_cast<const char*>(p.a) + 16 * i_ * p.a_pitch + 64 * k_;
+    const bf16* b = p.b + (k_ * p.b_columns + j_) * kTileElements;
+    _tile_loadd(6, b, 64);
+    _tile_loadd(4, a, p.a_pitch);
+    if constexpr (kN > 1) _tile_loadd(7, b + kTileElements, 64);
+    if constexpr (kM > 1) _tile_loadd(5, a + 16 * p.a_pitch, p.a_pitch);
+    if (k_ == 0) begin<kM, kN>(p);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kN > 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kM > 1) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (kM > 1 && kN > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+
+  // Empties the result tiles and sets them to 0, or to C.
+  template <int kM, int kN>
+  UVIC_INLINE void begin(const TileProduct& p) {
+    store_results();
+    result_ = reinterpret_cast<char*>(p.c) + 16 * i_ * p.c_pitch + 64 * j_;
+    result_pitch_ = p.c_pitch;
+    result_rows_ = kM;
+    result_columns_ = kN;
+    if (p.add) {
+      _tile_loadd(0, result_, result_pitch_);
+      if constexpr (kN > 1) _tile_loadd(1, result_ + 64, result_pitch_);
+      if constexpr (kM > 1) _tile_loadd(2, result_ + 16 * result_pitch_, result_pitch_);
+      if constexpr (kM > 1 && kN > 1) _tile_loadd(3, result_ + 16 * result_pitch_ + 64, result_pitch_);
+    } else {
+      _tile_zero(0);
+      if constexpr (kN > 1) _tile_zero(1);
+      if constexpr (kM > 1) _tile_zero(2);
+      if constexpr (kM > 1 && kN > 1) _tile_zero(3);
     }
   }
-}
 
-// ---- from rows of a [rows, width] matrix, stride elements apart, to operands ---------------------------------------
-UVIC_INLINE __mmask32 first_words(int64_t n) {
-  return _bzhi_u32(0xffffffffu, static_cast<unsigned>(n < 0 ? 0 : n > 32 ? 32 : n));
-}
+  void store_results() {
+    if (result_rows_ == 0) return;
+    _tile_stored(0, result_, result_pitch_);
+    if (result_columns_ > 1) _tile_stored(1, result_ + 64, result_pitch_);
+    if (result_rows_ > 1) _tile_stored(2, result_ + 16 * result_pitch_, result_pitch_);
+    if (result_rows_ > 1 && result_columns_ > 1) _tile_stored(3, result_ + 16 * result_pitch_ + 64, result_pitch_);
+    result_rows_ = 0;
+  }
 
-// The matrix as A, times a power of two. [round_up(rows, 16)][round_up(width, 32)].
-inline void pack_left(const bf16* from, int64_t stride, int64_t rows, int64_t width, float power, bf16* to) {
-  for (int64_t r = 0; r < round_up(rows, 16); ++r) {
-    for (int64_t d = 0; d < width; d += 32, to += 32) {
-      const __m512i x = _mm512_maskz_loadu_epi16(r < rows ? first_words(width - d) : 0, from + r * stride + d);
-      _mm512_storeu_si512(to, x);
-      if (power == 1) continue;
-      for (int half = 0; half < 32; half += 16) store(to + half, load(to + half) * power);
-    }
+  TileProduct products_[8];
+  int count_ = 0, next_ = 0;
+  int64_t i_ = 0, j_ = 0, k_ = 0;  // where the next step is in products_[next_]
+  int64_t total_ = 0, done_ = 0, ticks_ = 1, now_ = 0;
+  char* result_ = nullptr;  // where tiles 0 to 3 belong
+  int64_t result_pitch_ = 0;
+  int result_rows_ = 0, result_columns_ = 0;  // in tiles; 0: nothing to store
+};
+
+// ---- from rows of a [rows, width] matrix, stride elements apart, to operands ----------------------------------------
+// Columns d to d + 31 of a matrix: those that exist, of rows that exist, else 0.
+struct Columns {
+  const bf16* from;
+  int64_t stride, rows;
+  __mmask32 mask;
+  Columns(const bf16* matrix, int64_t row_stride, int64_t row_count, int64_t width, int64_t d)
+      : from(matrix + d),
+        stride(row_stride),
+        rows(row_count),
+        mask(_bzhi_u32(0xffffffffu, static_cast<unsigned>(width - d < 32 ? width - d : 32))) {}
+  UVIC_INLINE __m512i row(int64_t r) const {
+    return r < rows ? _mm512_maskz_loadu_epi16(mask, from + r * stride) : _mm512_setzero_si512();
+  }
+};
+
+// The matrix as A. [round_up(rows, 16)][round_up(width, 32)].
+inline void pack_left(const bf16* from, int64_t stride, int64_t rows, int64_t width, bf16* to) {
+  const int64_t pitch = round_up(width, 32);
+  for (int64_t d = 0; d < width; d += 32) {
+    const Columns columns(from, stride, rows, width, d);
+    for (int64_t r = 0; r < round_up(rows, 16); ++r) _mm512_storeu_si512(to + r * pitch + d, columns.row(r));
   }
 }
 
@@ -150,45 +190,96 @@ UVIC_INLINE void transpose16(__m512i x[16]) {
   }
 }
 
-// The transpose as B: depth runs over width, columns over rows. [round_up(width, 32) / 32][round_up(rows, 16) / 16].
-inline void pack_right_transposed(const bf16* from, int64_t stride, int64_t rows, int64_t width, bf16* to) {
+// Every element but 0 times 2^power, by its exponent.
+UVIC_INLINE __m512i times_power(__m512i x, int power) {
+  const __mmask32 nonzero = _mm512_test_epi16_mask(x, _mm512_set1_epi16(0x7fff));
+  return _mm512_mask_add_epi16(x, nonzero, x, _mm512_set1_epi16(static_cast<int16_t>(power << 7)));
+}
+
+// The transpose, times 2^kPower, as B: depth over width, columns over rows.
+// [round_up(width, 32) / 32][round_up(rows, 16) / 16].
+template <int kPower = 0>
+void pack_right_transposed(const bf16* from, int64_t stride, int64_t rows, int64_t width, bf16* to) {
   for (int64_t d = 0; d < width; d += 32) {
+    const Columns columns(from, stride, rows, width, d);
     for (int64_t r = 0; r < rows; r += 16, to += kTileElements) {
       __m512i x[16];
-      for (int i = 0; i < 16; ++i)
-        x[i] = _mm512_maskz_loadu_epi16(r + i < rows ? first_words(width - d) : 0, from + (r + i) * stride + d);
+      for (int i = 0; i < 16; ++i) x[i] = columns.row(r + i);
+      if constexpr (kPower != 0)
+        for (int i = 0; i < 16; ++i) x[i] = times_power(x[i], kPower);
       transpose16(x);
       for (int i = 0; i < 16; ++i) _mm512_storeu_si512(to + 32 * i, x[i]);
     }
   }
 }
 
-// Row r and row r + 1, columns d to d + 15, as pairs.
-UVIC_INLINE __m512i pair_rows(const bf16* from, int64_t stride, int64_t r, int64_t rows, int64_t d, int64_t width) {
-  const auto columns = static_cast<__mmask16>(first_words(width - d));
-  const __m256i lo = _mm256_maskz_loadu_epi16(r < rows ? columns : 0, from + r * stride + d);
-  const __m256i hi = _mm256_maskz_loadu_epi16(r + 1 < rows ? columns : 0, from + (r + 1) * stride + d);
-  return _mm512_or_si512(_mm512_cvtepu16_epi32(lo), _mm512_slli_epi32(_mm512_cvtepu16_epi32(hi), 16));
-}
+// Two rows as pairs of elements, columns 0 to 15 and 16 to 31.
+struct PairedRows {
+  __m512i first, second;
+  PairedRows(__m512i a, __m512i b) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i each = _mm512_or_si512(lanes, _mm512_slli_epi32(_mm512_or_si512(lanes, _mm512_set1_epi32(32)), 16));
+    first = _mm512_permutex2var_epi16(a, each, b);
+    second = _mm512_permutex2var_epi16(a, _mm512_or_si512(each, _mm512_set1_epi32(0x100010)), b);
+  }
+};
 
-// The matrix as B: depth runs over rows. [round_up(rows, 32) / 32][round_up(width, 16) / 16].
+// The matrix as B: depth over rows. [round_up(rows, 32) / 32][round_up(width, 16) / 16].
 inline void pack_right(const bf16* from, int64_t stride, int64_t rows, int64_t width, bf16* to) {
-  for (int64_t r = 0; r < rows; r += 32)
-    for (int64_t d = 0; d < width; d += 16)
-      for (int64_t i = 0; i < 32; i += 2, to += 32)
-        _mm512_storeu_si512(to, pair_rows(from, stride, r + i, rows, d, width));
+  const int64_t tiles = round_up(width, 16) / 16;
+  for (int64_t d = 0; d < width; d += 32) {
+    const Columns columns(from, stride, rows, width, d);
+    for (int64_t r = 0; r < round_up(rows, 32); r += 2) {
+      const PairedRows pairs(columns.row(r), columns.row(r + 1));
+      bf16* tile = to + (r / 32 * tiles + d / 16) * kTileElements + r % 32 * 16;
+      _mm512_storeu_si512(tile, pairs.first);
+      if (d + 16 < width) _mm512_storeu_si512(tile + kTileElements, pairs.second);
+    }
+  }
 }
 
 // The transpose as A: [round_up(width, 16)][round_up(rows, 32)].
 inline void pack_left_transposed(const bf16* from, int64_t stride, int64_t rows, int64_t width, bf16* to) {
   const int64_t pitch = round_up(rows, 32);
-  for (int64_t r = 0; r < rows; r += 32) {
-    for (int64_t d = 0; d < width; d += 16) {
-      __m512i x[16];
-      for (int i = 0; i < 16; ++i) x[i] = pair_rows(from, stride, r + 2 * i, rows, d, width);
-      transpose16(x);
-      for (int i = 0; i < 16; ++i) _mm512_storeu_si512(to + (d + i) * pitch + r, x[i]);
+  for (int64_t d = 0; d < width; d += 32) {
+    const Columns columns(from, stride, rows, width, d);
+    for (int64_t r = 0; r < rows; r += 32) {
+      __m512i x[2][16];
+      for (int i = 0; i < 16; ++i) {
+        const PairedRows pairs(columns.row(r + 2 * i), columns.row(r + 2 * i + 1));
+        x[0][i] = pairs.first;
+        x[1][i] = pairs.second;
+      }
+      for (int64_t half = 0; half < 2 && d + 16 * half < width; ++half) {
+        transpose16(x[half]);
+        for (int i = 0; i < 16; ++i) _mm512_storeu_si512(to + (d + 16 * half + i) * pitch + r, x[half][i]);
+      }
     }
+  }
+}
+
+// ---- from results to rows -------------------------------------------------------------------------------------------
+// Lane r of the result joins all lanes of x[r].
+template <class Join>
+UVIC_INLINE F32 join_lanes(const F32* x, const Join& join) {
+  F32 y[16];
+  for (int i = 0; i < 8; ++i) {
+    const F32 a = x[i < 4 ? i : i + 4], b = x[i < 4 ? i + 4 : i + 8];
+    y[i] = join(F32{_mm512_shuffle_f32x4(a.v, b.v, 0x88)}, F32{_mm512_shuffle_f32x4(a.v, b.v, 0xdd)});
+  }
+  for (int i = 0; i < 4; ++i)
+    y[i] =
+        join(F32{_mm512_shuffle_f32x4(y[i].v, y[i + 4].v, 0x88)}, F32{_mm512_shuffle_f32x4(y[i].v, y[i + 4].v, 0xdd)});
+  for (int i = 0; i < 2; ++i)
+    y[i] = join(F32{_mm512_unpacklo_ps(y[i].v, y[i + 2].v)}, F32{_mm512_unpackhi_ps(y[i].v, y[i + 2].v)});
+  return join(F32{_mm512_unpacklo_ps(y[0].v, y[1].v)}, F32{_mm512_unpackhi_ps(y[0].v, y[1].v)});
+}
+
+// A row of floats times factor, in bf16.
+inline void unpack_row(const float* from, F32 factor, int64_t width, bf16* to) {
+  for (int64_t d = 0; d < width; d += 16) {
+    const auto x = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh((load(from + d) * factor).v));
+    _mm256_mask_storeu_epi16(to + d, first(width - d < 16 ? width - d : 16), x);
   }
 }
 
