@@ -82,7 +82,6 @@ void multiply_amx(Context& ctx, const Matmul& m) {
     const amx::Range rows{row_panels * i / grid.rows, row_panels * (i + 1) / grid.rows};
     const amx::Range columns{column_panels * j / grid.columns, column_panels * (j + 1) / grid.columns};
     bf16* chunk = packed_a + thread * chunk_size;
-    amx::configure();
     for (int64_t p = rows.begin; p < rows.end; p += chunk_panels) {
       const amx::Range panels{p, std::min(rows.end, p + chunk_panels)};
       for (int f = 0; f < 2; ++f) amx::pack(amx::Side::a, a[f], panels, {0, inner[f]}, chunk + part(f), panel_size);
@@ -97,7 +96,6 @@ void multiply_amx(Context& ctx, const Matmul& m) {
                      .column = columns.begin * amx::kPanel},
                     epilogue);
     }
-    amx::release();
   });
 }
 

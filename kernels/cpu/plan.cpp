@@ -86,6 +86,7 @@ struct Plans::Impl {
   explicit Impl(Context& c) : ctx(c), engine(dnnl::engine::kind::cpu, 0), stream(engine) {}
 
   Plan& find(const Matmul& m);
+  Plan make(const Matmul& m);
   void execute(Plan& plan, const Matmul& m);
   void execute_in_f32(const Matmul& m);
 
@@ -96,10 +97,13 @@ struct Plans::Impl {
 };
 
 Plans::Impl::Plan& Plans::Impl::find(const Matmul& m) {
-  const auto [at, is_new] = plans.try_emplace(key_of(m));
-  Plan& plan = at->second;
-  if (!is_new) return plan;
+  const Key key = key_of(m);
+  const auto at = plans.find(key);
+  return at != plans.end() ? at->second : plans.emplace(key, make(m)).first->second;
+}
 
+Plans::Impl::Plan Plans::Impl::make(const Matmul& m) {
+  Plan plan;
   dnnl::post_ops ops;
   if (m.accumulate) ops.append_sum(1.0f);
   if (m.act != Activation::none) append_activation(ops, m.act);

@@ -49,9 +49,6 @@ struct Product {
   int64_t row, column;
 };
 
-// A thread calls configure before multiply and release after it; in between the tiles are its own.
-void configure();
 void multiply(const Product& m, const Epilogue& e);
-void release();
 
 }  // namespace uvic::cpu::amx
