@@ -23,10 +23,10 @@ struct BenchModel {
   int img_size, in_chans, num_classes, context;
 };
 constexpr BenchModel kModels[] = {
-    {"mini", "U-ViC-mini/2", 32, 3, 11, 0},  {"mini4", "U-ViC-mini/4", 32, 3, 11, 0},
-    {"S2", "U-ViC-S/2", 32, 3, -1, 0},       {"S4", "U-ViC-S/4", 64, 3, -1, 0},
-    {"M4", "U-ViC-M/4", 64, 3, 1000, 0},     {"L4", "U-ViC-L/4", 64, 3, 1000, 0},
-    {"L2", "U-ViC-L/2", 32, 4, 1001, 0},     {"H2", "U-ViC-H/2", 32, 4, 1001, 0},
+    {"mini", "U-ViC-mini/2", 32, 3, 11, 0}, {"mini4", "U-ViC-mini/4", 32, 3, 11, 0},
+    {"S2", "U-ViC-S/2", 32, 3, -1, 0},      {"S4", "U-ViC-S/4", 64, 3, -1, 0},
+    {"M4", "U-ViC-M/4", 64, 3, 1000, 0},    {"L4", "U-ViC-L/4", 64, 3, 1000, 0},
+    {"L2", "U-ViC-L/2", 32, 4, 1001, 0},    {"H2", "U-ViC-H/2", 32, 4, 1001, 0},
     {"T2", "U-ViC-S/2", 32, 4, -1, 77},
 };
 
@@ -55,9 +55,7 @@ Isa isa_named(const std::string& name) {
   throw Error("unknown instruction set '" + name + "'", "known are auto, avx2, avx512 and amx");
 }
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Median seconds of f, after three calls that warm up, over at least `least` calls and `seconds`.
 double timed(double seconds, size_t least, const std::function<void()>& f) {
@@ -184,8 +182,7 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   const double s = timed(r.seconds, 2, [&] {
     ctx.arena().reset();
     Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
-    generator.generate(
-        ctx, {.seeds = seeds, .labels = labels, .context = conditions(ctx, c, r.batch).context}, images);
+    generator.generate(ctx, {.seeds = seeds, .labels = labels, .context = conditions(ctx, c, r.batch).context}, images);
     ctx.set_profiling(r.profile && ++calls >= 3);
   });
   print(ctx, {{"what", "sample"},

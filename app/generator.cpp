@@ -32,7 +32,8 @@ Generator::Generator(const UViC& net, const Schedule& schedule, const GeneratorO
   validate(schedule, options.sampler);
   const UViCConfig& c = net.config();
   if (!guided()) return;
-  UVIC_CHECK(c.condition() != Condition::none, "--cfg-scale ", options.cfg_scale, ": this model has no condition to guide");
+  UVIC_CHECK(c.condition() != Condition::none, "--cfg-scale ", options.cfg_scale,
+             ": this model has no condition to guide");
   UVIC_CHECK(c.condition() != Condition::label || c.null_class, "--cfg-scale ", options.cfg_scale,
              ": this model has no null class, which guidance needs");
 }

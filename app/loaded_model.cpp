@@ -20,8 +20,9 @@ fs::path model_file(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
   if (fs::exists(path / "model.safetensors")) return path / "model.safetensors";
   std::string why;
-  const auto newest = newest_checkpoint(
-      path, [&](const fs::path& folder, const std::string& reason) { why += concat("; ", folder.string(), ": ", reason); });
+  const auto newest = newest_checkpoint(path, [&](const fs::path& folder, const std::string& reason) {
+    why += concat("; ", folder.string(), ": ", reason);
+  });
   UVIC_CHECK(newest, path.string(), ": neither a model, nor a checkpoint, nor a run with one", why);
   return *newest / "model.safetensors";
 }
@@ -74,8 +75,9 @@ int class_of_name(const ModelInfo& info, const std::string& name) {
     return label;
   }
   throw Error(concat("unknown class '", name, "'"),
-              info.class_names.empty() ? concat("this model's classes have no names, only numbers 0 to ", classes - 1)
-                                       : concat("did you mean '", nearest(name, info.class_names), "'? uvic-info lists all"));
+              info.class_names.empty()
+                  ? concat("this model's classes have no names, only numbers 0 to ", classes - 1)
+                  : concat("did you mean '", nearest(name, info.class_names), "'? uvic-info lists all"));
 }
 
 }  // namespace uvic
