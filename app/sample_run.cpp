@@ -6,7 +6,7 @@
 
 #include "app/image_io.h"
 #include "app/loaded_model.h"
-#include "kernels/core/philox.h"
+#include "app/sample_conditions.h"
 #include "kernels/ops/pointwise.h"
 #include "model/io/convert.h"
 #include "model/io/npz.h"
@@ -19,71 +19,11 @@ namespace {
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::vector<int32_t> choose_labels(const ModelInfo& info, const SampleRequest& r) {
-  std::vector<int32_t> labels;
-  const int classes = info.config.real_classes();
-  if (info.config.num_classes <= 0) {
-    UVIC_CHECK(r.classes == "all", "--class ", r.classes, ": this model takes no class");
-    return labels;
-  }
-  const bool all = r.classes == "all", random = r.classes == "random";
-  const int one = all || random ? 0 : class_of_name(info, r.classes);
-  for (size_t i = 0; i < r.seeds.size(); ++i) {
-    const Random4 draw = philox({r.seeds[i], 0, Stream::label_drop, 0}, 0);
-    labels.push_back(all      ? static_cast<int32_t>(i % static_cast<size_t>(classes))
-                     : random ? static_cast<int32_t>(draw.v[0] % static_cast<uint32_t>(classes))
-                              : one);
-  }
-  return labels;
-}
-
 fs::path png_path(const SampleRequest& r, uint64_t seed) {
   char name[32];
   std::snprintf(name, sizeof name, "%06llu.png", static_cast<unsigned long long>(seed));
   return r.out / name;
 }
-
-// Context rows for every image from the file of --context.
-struct TextContext {
-  OwnedTensor rows, null_row;  // [N or 1, T, D] and [1, T, D] f32
-
-  TextContext(const SampleRequest& r, const UViCConfig& c) {
-    if (c.condition() != Condition::text) {
-      UVIC_CHECK(r.context.empty(), "--context: this model takes no text");
-      return;
-    }
-    UVIC_CHECK(!r.context.empty(), "this model needs --context FILE with text embeddings [N, ", c.num_clip_token, ", ",
-               c.clip_dim, "]");
-    const SafetensorsFile file(r.context);
-    rows = read(file, "context", c);
-    const int64_t n = rows.tensor.dim(0);
-    UVIC_CHECK(n == 1 || n == static_cast<int64_t>(r.seeds.size()), r.context.string(), ": holds ", n, " contexts for ",
-               r.seeds.size(), " images; one, or one an image, is needed");
-    if (r.generator.cfg_scale != 1) null_row = read(file, "null", c);
-  }
-
-  static OwnedTensor read(const SafetensorsFile& file, const std::string& name, const UViCConfig& c) {
-    const Tensor t = file.tensor(name);
-    const int64_t row = int64_t{c.num_clip_token} * c.clip_dim;
-    UVIC_CHECK(t.rank() >= 2 && t.dim(-1) == c.clip_dim && t.dim(-2) == c.num_clip_token && t.numel() > 0,
-               file.path().string(), ": '", name, "' is ", t.shape(), ", this model needs [N, ", c.num_clip_token, ", ",
-               c.clip_dim, "]");
-    OwnedTensor out({}, DType::f32, {t.numel() / row, c.num_clip_token, c.clip_dim});
-    convert(t, out.tensor);
-    return out;
-  }
-
-  // Rows of images, repeated from the first where there is one only.
-  static Tensor pick(Context& ctx, const OwnedTensor& from, std::span<const size_t> images) {
-    if (from.tensor.empty()) return {};
-    Tensor out = ctx.empty(DType::f32, {static_cast<int64_t>(images.size()), from.tensor.dim(1), from.tensor.dim(2)});
-    for (size_t i = 0; i < images.size(); ++i) {
-      const int64_t row = from.tensor.dim(0) == 1 ? 0 : static_cast<int64_t>(images[i]);
-      cast(ctx, from.tensor.rows(row, row + 1), out.rows(static_cast<int64_t>(i), static_cast<int64_t>(i) + 1));
-    }
-    return out;
-  }
-};
 
 // One call of sample_images.
 class SampleRun {
@@ -129,6 +69,12 @@ SampleRun::SampleRun(const SampleRequest& request)
   UVIC_CHECK(!wants_pixels || c.in_chans == 3, model_.path.string(), ": makes latents of ", c.in_chans,
              " channels, not images; use --save-tensor");
   if (!r_.out.empty()) fs::create_directories(r_.out);
+  for (const fs::path& file : {r_.grid, r_.npz, r_.tensor}) {  // now, not after hours of work
+    if (file.empty()) continue;
+    UVIC_CHECK(file.parent_path().empty() || fs::is_directory(file.parent_path()), file.string(),
+               ": there is no folder ", file.parent_path().string());
+    UVIC_CHECK(!fs::exists(file) || fs::is_regular_file(file), file.string(), ": exists and is not a regular file");
+  }
   if (!r_.tensor.empty()) floats_ = OwnedTensor({}, DType::f32, all);
   if (!r_.grid.empty() || !r_.npz.empty()) pixels_ = OwnedTensor({}, DType::u8, {n, c.img_size, c.img_size, 3});
   if (!r_.init_noise.empty()) {
@@ -192,13 +138,12 @@ void SampleRun::make_batch(std::span<const size_t> images) {
     const int64_t from = static_cast<int64_t>(images[i]), to = static_cast<int64_t>(i);
     if (noise_.tensor) cast(ctx_, noise_.tensor.rows(from, from + 1), x.rows(to, to + 1));
   }
-  const std::vector<size_t> first(images.size(), 0);
   const Generator generator(*model_.net, schedule_, options_);
   generator.generate(ctx_,
                      {.seeds = seeds,
                       .labels = labels,
-                      .context = TextContext::pick(ctx_, context_.rows, images),
-                      .null_context = TextContext::pick(ctx_, context_.null_row, first),
+                      .context = context_.of(ctx_, images),
+                      .null_context = context_.null_of(ctx_, n),
                       .noise_given = bool(noise_.tensor)},
                      x);
   Tensor pixels;

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include "app/dataset.h"
 #include "app/generator.h"
@@ -83,7 +84,6 @@ Run::Run(const TrainRequest& request)
             .schedule = config_.diffusion.schedule,
             .prediction = config_.diffusion.prediction,
             .class_names = config_.model.num_classes > 0 ? data_.class_names() : std::vector<std::string>{},
-            .step = 0,
             .train_config = dump_config(config_)},
       schedule_(schedule_of(config_.diffusion.schedule)),
       state_(resume()),
@@ -109,6 +109,8 @@ TrainState Run::resume() {
     from = newest_checkpoint(request_.out, [](const fs::path& folder, const std::string& why) {
       std::fprintf(stderr, "uvic-train: refused %s: %s\n", folder.c_str(), why.c_str());
     });
+    UVIC_CHECK(from || list_checkpoints(request_.out).empty(), request_.out.string(),
+               ": holds checkpoints, but no whole one; to start afresh, move them away");
   } else if (how == "never") {
     UVIC_CHECK(list_checkpoints(request_.out).empty(), request_.out.string(),
                ": holds checkpoints of an earlier run; choose another folder, or --resume auto");
@@ -199,19 +201,17 @@ TrainOutcome Run::loop() {
     } catch (const Error& e) {
       const std::string scope = ctx_.take_failed_scope();
       throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"),
-                  checkpoint_.empty() ? "nothing was saved yet; try a smaller train.lr or train.grad_clip"
+                  checkpoint_.empty() ? "nothing was saved yet; a smaller train.lr may help"
                                       : concat("the last good checkpoint is ", checkpoint_.string()));
     }
     ++state_.step;
     // Lines give the mean of the steps since the line before, far less noisy than one step's loss.
-    state_.loss_sum += result.loss;
-    ++state_.loss_steps;
+    state_.loss_sum += result.loss, ++state_.loss_steps;
     if (state_.step % config_.train.log_every == 0 || state_.step == config_.train.max_steps) {
       const double timed = static_cast<double>(state_.step - timed_from);
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      result.loss = state_.loss_sum / static_cast<double>(state_.loss_steps);
-      log(result, seconds / timed, (loader_.wait_seconds() - waited_before) / timed);
-      state_.loss_sum = 0, state_.loss_steps = 0;
+      result.loss = std::exchange(state_.loss_sum, 0) / static_cast<double>(std::exchange(state_.loss_steps, 0));
+      log(result, std::chrono::duration<double>(Clock::now() - start).count() / timed,
+          (loader_.wait_seconds() - waited_before) / timed);
       timed_from = state_.step, waited_before = loader_.wait_seconds(), start = Clock::now();
     }
     char note[32];
