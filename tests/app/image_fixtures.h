@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -63,8 +64,9 @@ class FolderTest : public ::testing::Test {
  protected:
   FolderTest() {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir_ = std::filesystem::temp_directory_path() /
-           ("uvic-" + std::string(info->test_suite_name()) + "-" + info->name() + "-" + std::to_string(::getpid()));
+    std::string name = concat("uvic-", info->test_suite_name(), "-", info->name(), "-", ::getpid());
+    std::replace(name.begin(), name.end(), '/', '-');  // of parameterised tests
+    dir_ = std::filesystem::temp_directory_path() / name;
     std::filesystem::create_directories(dir_);
   }
   ~FolderTest() override { std::filesystem::remove_all(dir_); }

@@ -1,0 +1,135 @@
+#include "tests/app/program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+#include "kernels/core/error.h"
+
+namespace uvic::test {
+namespace fs = std::filesystem;
+namespace {
+
+// A pipe's two ends; what the program does not inherit is closed when it starts.
+struct Pipe {
+  int ends[2];
+  Pipe() { UVIC_CHECK(::pipe2(ends, O_CLOEXEC) == 0, "pipe2 failed"); }
+};
+
+std::thread reader(int from, std::string* text) {
+  return std::thread([from, text] {
+    char bytes[4096];
+    for (ssize_t n = 0; (n = ::read(from, bytes, sizeof bytes)) != 0;) {
+      if (n > 0) text->append(bytes, static_cast<size_t>(n));
+      if (n < 0 && errno != EINTR) break;
+    }
+    ::close(from);
+  });
+}
+
+int status_of(int wait_status) {
+  return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
+}
+
+// In the child, before exec.
+[[noreturn]] void become(const std::string& path, const std::vector<std::string>& arguments, int out, int err,
+                         const RunOptions& options) {
+  ::dup2(out, STDOUT_FILENO);
+  ::dup2(err, STDERR_FILENO);
+  if (options.file_size_limit) {
+    const rlimit limit{*options.file_size_limit, *options.file_size_limit};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, SIG_IGN);
+  }
+  ::setenv("OMP_WAIT_POLICY", "passive", 1);
+  ::setenv("GOMP_SPINCOUNT", "0", 1);
+  std::vector<char*> argv{const_cast<char*>(path.c_str())};
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  ::execv(path.c_str(), argv.data());
+  ::_exit(126);
+}
+
+}  // namespace
+
+Program::Program(const std::string& name, const std::vector<std::string>& arguments, const RunOptions& options) {
+  const std::string path = std::string(UVIC_BIN_DIR) + "/" + name;
+  UVIC_CHECK(fs::exists(path), path, ": is not built");
+  const Pipe out, err;
+  pid_ = ::fork();
+  UVIC_CHECK(pid_ >= 0, "fork failed");
+  if (pid_ == 0) become(path, arguments, out.ends[1], err.ends[1], options);
+  ::close(out.ends[1]);
+  ::close(err.ends[1]);
+  out_reader_ = reader(out.ends[0], &out_);
+  err_reader_ = reader(err.ends[0], &err_);
+}
+
+Program::~Program() {
+  signal(SIGKILL);
+  wait();
+}
+
+void Program::signal(int number) {
+  if (running()) ::kill(pid_, number);
+}
+
+bool Program::running() {
+  int wait_status = 0;
+  if (!status_ && ::waitpid(pid_, &wait_status, WNOHANG) == pid_) status_ = status_of(wait_status);
+  return !status_;
+}
+
+Ended Program::wait() {
+  int wait_status = 0;
+  while (!status_) {
+    const pid_t got = ::waitpid(pid_, &wait_status, 0);
+    if (got == pid_) status_ = status_of(wait_status);
+    UVIC_CHECK(got == pid_ || errno == EINTR, "waitpid failed");
+  }
+  if (out_reader_.joinable()) out_reader_.join();
+  if (err_reader_.joinable()) err_reader_.join();
+  return {*status_, out_, err_};
+}
+
+bool wait_until(Program& program, const fs::path& folder, const std::function<bool()>& happened) {
+  fs::create_directories(folder);
+  const int watch = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  UVIC_CHECK(watch >= 0, "inotify_init1 failed");
+  const bool watched = ::inotify_add_watch(watch, folder.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO) >= 0;
+  bool yes = happened();
+  char events[4096];
+  // The timeout is there to notice a program that ended without another change.
+  for (pollfd p{watch, POLLIN, 0}; watched && !yes && program.running(); yes = happened())
+    if (::poll(&p, 1, 50) > 0) (void)!::read(watch, events, sizeof events);
+  ::close(watch);
+  UVIC_CHECK(watched, "inotify_add_watch failed on ", folder.string());
+  return yes;
+}
+
+::testing::AssertionResult failed_clearly(const Ended& p, const std::string& name, int status,
+                                          const std::vector<std::string>& parts) {
+  const auto no = [&] {
+    return ::testing::AssertionFailure() << name << " ended with " << p.status << ", stdout '" << p.out << "', stderr '"
+                                         << p.err << "': ";
+  };
+  if (p.status != status) return no() << "expected status " << status;
+  if (!p.out.empty()) return no() << "expected nothing on stdout";
+  const size_t line = p.err.find(name + ": error: ");
+  if (line == std::string::npos || (line > 0 && p.err[line - 1] != '\n')) return no() << "no line with the error";
+  const std::string message = p.err.substr(line);
+  for (size_t end = message.find('\n'); end + 1 < message.size(); end = message.find('\n', end + 1))
+    if (message.substr(end + 1, 2) != "  ") return no() << "a second line that is not indented";
+  for (const std::string& part : parts)
+    if (message.find(part) == std::string::npos) return no() << "no '" << part << "' in it";
+  return ::testing::AssertionSuccess();
+}
+
+}  // namespace uvic::test

@@ -1,0 +1,158 @@
+#include "app/training_draws.h"
+
+#include <set>
+
+#include "app/loaded_model.h"
+#include "tests/check.h"
+
+namespace uvic::test {
+namespace {
+
+RunConfig small_run() {
+  RunConfig c;
+  c.model.img_size = 8;
+  c.model.num_classes = 11;
+  c.model.null_class = true;
+  c.train.label_drop = 0.25;
+  c.train.seed = 77;
+  return c;
+}
+
+// Row r: pixels and label tell its global index.
+Batch batch_of(int64_t first_sample, int64_t count) {
+  Batch batch;
+  batch.first_sample = first_sample;
+  batch.pixels = OwnedTensor({}, DType::u8, {count, 8, 8, 3});
+  auto* pixels = static_cast<uint8_t*>(batch.pixels.tensor.raw());
+  for (int64_t i = 0; i < count * 192; ++i) pixels[i] = static_cast<uint8_t>((first_sample + i / 192) * 7 + i % 192);
+  for (int64_t r = 0; r < count; ++r) batch.labels.push_back(static_cast<int32_t>((first_sample + r) % 10));
+  return batch;
+}
+
+std::vector<double> all_of(const StepInputs& in, int64_t begin, int64_t end) {
+  std::vector<double> v;
+  for (const Tensor& t : {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.weight})
+    for (const double x : values(t.rows(begin, end))) v.push_back(x);
+  return v;
+}
+
+TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
+  for (const char* schedule : {"vp", "sd"}) {
+    RunConfig config = small_run();
+    config.diffusion.schedule = schedule;
+    const TrainingDraws draws(config, schedule_of(schedule));
+    Context ctx, other({.threads = 1, .isa = Isa::avx2});
+    const StepInputs six = draws.draw(ctx, batch_of(30, 6), 5);
+    EXPECT_EQ(all_of(six, 0, 3), all_of(draws.draw(other, batch_of(30, 3), 5), 0, 3));
+    EXPECT_EQ(all_of(six, 3, 6), all_of(draws.draw(other, batch_of(33, 3), 5), 0, 3));
+    EXPECT_NE(values(six.eps), values(draws.draw(ctx, batch_of(30, 6), 6).eps));
+    EXPECT_NE(values(six.t), values(draws.draw(ctx, batch_of(30, 6), 6).t));
+    EXPECT_NE(values(six.eps.rows(0, 1)), values(six.eps.rows(1, 2)));
+    config.train.seed = 78;
+    EXPECT_NE(values(TrainingDraws(config, schedule_of(schedule)).draw(ctx, batch_of(30, 6), 5).eps), values(six.eps));
+  }
+}
+
+constexpr int64_t kMany = 4000;
+
+// Means and variances within five standard errors.
+TEST(TrainingDraws, NoiseIsStandardNormalAndTimeUniform) {
+  Context ctx;
+  const StepInputs in = TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch_of(0, kMany), 3);
+  double mean = 0, square = 0;
+  const auto eps = values(in.eps);
+  const double n = static_cast<double>(eps.size());
+  for (const double x : eps) mean += x / n, square += x * x / n;
+  EXPECT_NEAR(mean, 0, 5 / std::sqrt(n));
+  EXPECT_NEAR(square, 1, 5 * std::sqrt(2 / n));
+  std::vector<int> bins(10);
+  for (const double t : values(in.t)) {
+    ASSERT_GE(t, 0);
+    ASSERT_LT(t, 999);
+    ++bins[static_cast<size_t>(t / 99.9)];
+  }
+  for (const int count : bins) EXPECT_NEAR(count, kMany / 10.0, 5 * std::sqrt(kMany * 0.09));
+}
+
+TEST(TrainingDraws, DiscreteTimesAreTheWholeStepsFromOneToAThousand) {
+  Context ctx;
+  RunConfig config = small_run();
+  config.diffusion.schedule = "sd";
+  const Schedule schedule = schedule_of("sd");
+  const StepInputs in = TrainingDraws(config, schedule).draw(ctx, batch_of(0, kMany), 0);
+  std::set<double> seen;
+  for (int64_t b = 0; b < kMany; ++b) {
+    const double n = at(in.t, b);
+    ASSERT_EQ(n, std::round(n));
+    ASSERT_GE(n, 1);
+    ASSERT_LE(n, 1000);
+    seen.insert(n);
+    const NoiseLevel level = schedule.at(n / 1000);
+    EXPECT_EQ(at(in.alpha, b), static_cast<float>(level.alpha));
+    EXPECT_EQ(at(in.sigma, b), static_cast<float>(level.sigma));
+  }
+  EXPECT_GT(seen.size(), 970u);  // 1000 (1 - e^-4) = 982 are expected, give or take 4
+}
+
+TEST(TrainingDraws, DropsTheShareOfLabelsAndKeepsTheOthers) {
+  Context ctx;
+  RunConfig config = small_run();
+  const Batch batch = batch_of(0, kMany);
+  for (const double share : {0.0, 0.25}) {
+    config.train.label_drop = share;
+    const StepInputs in = TrainingDraws(config, schedule_of("vp")).draw(ctx, batch, 0);
+    int dropped = 0;
+    for (int64_t b = 0; b < kMany; ++b) {
+      if (at(in.conditions.y, b) == 10) {
+        ++dropped;
+      } else {
+        ASSERT_EQ(at(in.conditions.y, b), batch.labels[static_cast<size_t>(b)]);
+      }
+    }
+    EXPECT_NEAR(dropped, share * kMany, 5 * std::sqrt(share * (1 - share) * kMany));
+  }
+  config.model.num_classes = -1;
+  config.model.null_class = false;
+  EXPECT_TRUE(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 2), 0).conditions.y.empty());
+}
+
+TEST(TrainingDraws, PixelsBecomeImagesInMinusOneToOne) {
+  Context ctx;
+  const Batch batch = batch_of(5, 2);
+  const StepInputs in = TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch, 0);
+  const auto* pixels = static_cast<const uint8_t*>(batch.pixels.tensor.raw());
+  for (int64_t b = 0; b < 2; ++b)
+    for (int64_t c = 0; c < 3; ++c)
+      for (int64_t i = 0; i < 64; ++i)
+        ASSERT_FLOAT_EQ(static_cast<float>(at(in.x0, (b * 3 + c) * 64 + i)),
+                        static_cast<float>(pixels[b * 192 + i * 3 + c]) / 127.5f - 1);
+}
+
+// Min-SNR-gamma as weights on the loss of what is predicted: with snr = alpha^2 / sigma^2 and w = min(snr, gamma), an
+// x0 loss is weighted w, an eps loss w / snr, a v loss w / (snr + 1).
+TEST(TrainingDraws, MinSnrWeights) {
+  Context ctx;
+  RunConfig config = small_run();
+  config.diffusion.gamma = 5;
+  for (const std::string prediction : {"eps", "x0", "v"}) {
+    config.diffusion.prediction = prediction;
+    config.diffusion.loss_weight = "none";
+    for (const double w : values(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 50), 0).weight))
+      ASSERT_EQ(w, 1);
+    config.diffusion.loss_weight = "min_snr";
+    const StepInputs in = TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 500), 0);
+    int cut = 0;
+    for (int64_t b = 0; b < 500; ++b) {
+      const double alpha = at(in.alpha, b), sigma = at(in.sigma, b), snr = alpha * alpha / (sigma * sigma);
+      const double w = std::min(snr, 5.0);
+      const double want = prediction == "x0" ? w : prediction == "eps" ? w / snr : w / (snr + 1);
+      EXPECT_NEAR(at(in.weight, b), want, 1e-5 * want) << prediction << " alpha " << alpha;
+      cut += snr > 5;
+    }
+    EXPECT_GT(cut, 50);
+    EXPECT_LT(cut, 450);
+  }
+}
+
+}  // namespace
+}  // namespace uvic::test
