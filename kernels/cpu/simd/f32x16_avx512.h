@@ -67,6 +67,7 @@ UVIC_INLINE F32 copysign(F32 a, F32 from) {  // the sign bit from one, all else 
 UVIC_INLINE Mask operator<(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 UVIC_INLINE Mask operator==(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
 UVIC_INLINE Mask lanes_below(int64_t n) { return {first(n)}; }
+UVIC_INLINE bool any(Mask m) { return m.v != 0; }
 UVIC_INLINE F32 select(Mask m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
 UVIC_INLINE F32 keep(Mask m, F32 a) { return {_mm512_maskz_mov_ps(m.v, a.v)}; }  // 0 in the other lanes
 UVIC_INLINE F32 times_sign(F32 a, F32 z) {

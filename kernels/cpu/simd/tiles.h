@@ -244,11 +244,17 @@ UVIC_INLINE F32 join_lanes(const F32* x, const Join& join) {
   return join(F32{_mm512_unpacklo_ps(y[0].v, y[1].v)}, F32{_mm512_unpackhi_ps(y[0].v, y[1].v)});
 }
 
-// A row of floats times factor, in bf16.
-inline void unpack_row(const float* from, F32 factor, int64_t width, bf16* to) {
-  for (int64_t d = 0; d < width; d += 16) {
-    const auto x = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh((load(from + d) * factor).v));
-    _mm256_mask_storeu_epi16(to + d, first(width - d < 16 ? width - d : 16), x);
+UVIC_INLINE __m512i to_bf16_pair(F32 a, F32 b) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.v, a.v)); }
+
+// A row of floats, padded to a multiple of 16, times factor, in bf16.
+UVIC_INLINE void unpack_row(const float* from, F32 factor, int64_t width, bf16* to) {
+  int64_t d = 0;
+  for (; d + 32 <= width; d += 32)
+    _mm512_storeu_si512(to + d, to_bf16_pair(load(from + d) * factor, load(from + d + 16) * factor));
+  if (const int64_t left = width - d; left > 0) {
+    const F32 b = left > 16 ? load(from + d + 16) * factor : set(0.0f);
+    _mm512_mask_storeu_epi16(to + d, _bzhi_u32(0xffffffffu, static_cast<unsigned>(left)),
+                             to_bf16_pair(load(from + d) * factor, b));
   }
 }
 

@@ -12,7 +12,7 @@
 //   + - * / and unary -, fma(a, b, c) = a * b + c, fnma(a, b, c) = c - a * b, sqrt, abs, copysign(a, sign_from)
 //   times_sign(a, z) = a sign(z), sign(0) = 0;  flip(a, z) is -a where z has its sign bit set
 //   max, min                      the second operand where one is NaN
-//   <, ==, lanes_below(n)         Mask;  select(mask, yes, no);  keep(mask, a) is 0 in the other lanes
+//   <, ==, lanes_below(n)         Mask;  any(mask);  select(mask, yes, no);  keep(mask, a) is 0 in the other lanes
 
 #ifdef __AVX512F__
 #include "kernels/cpu/simd/f32x16_avx512.h"
