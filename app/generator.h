@@ -23,10 +23,10 @@ class Generator {
   Generator(const UViC& net, const Schedule& schedule, const GeneratorOptions& options);
 
   struct Request {
-    std::span<const uint64_t> seeds;          // [B], one an image
-    std::span<const int32_t> labels = {};     // [B], for models with labels
-    Tensor context = {}, null_context = {};   // [B, T, clip_dim] f32, for text models; null_context to guide
-    bool noise_given = false;                 // images holds x_T already, instead of noise from seeds
+    std::span<const uint64_t> seeds;         // [B], one an image
+    std::span<const int32_t> labels = {};    // [B], for models with labels
+    Tensor context = {}, null_context = {};  // [B, T, clip_dim] f32, for text models; null_context to guide
+    bool noise_given = false;                // images holds x_T already, instead of noise from seeds
   };
   // Overwrites images [B, C, h, w] f32 with the result, before rounding to 8 bits. step(i) is called after every solver
   // step.

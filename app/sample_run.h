@@ -13,14 +13,14 @@ namespace uvic {
 
 struct SampleRequest {
   std::filesystem::path model;
-  std::vector<uint64_t> seeds;          // one an image
-  std::string classes = "all";          // a name, a number, "all" (in turn) or "random" (by seed)
-  std::filesystem::path context;        // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
-  GeneratorOptions generator;           // its prediction is the model's
+  std::vector<uint64_t> seeds;    // one an image
+  std::string classes = "all";    // a name, a number, "all" (in turn) or "random" (by seed)
+  std::filesystem::path context;  // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
+  GeneratorOptions generator;     // its prediction is the model's
   int batch = 16;
-  std::filesystem::path out;            // folder for <seed, 6 digits>.png; empty: none
+  std::filesystem::path out;                // folder for <seed, 6 digits>.png; empty: none
   std::filesystem::path grid, npz, tensor;  // further outputs; empty: none
-  std::filesystem::path init_noise;     // a file with one tensor, x_T [N, C, h, w]; empty: from the seeds
+  std::filesystem::path init_noise;         // a file with one tensor, x_T [N, C, h, w]; empty: from the seeds
   std::string device = "auto", dtype = "auto";
   int threads = 0;
   Progress::Style progress = Progress::Style::automatic;

@@ -12,8 +12,8 @@ namespace uvic {
 
 struct TrainRequest {
   RunConfig config;
-  std::filesystem::path out;       // the run's folder
-  std::string resume = "auto";     // auto: the newest whole checkpoint, if any; never; a step; or a checkpoint's folder
+  std::filesystem::path out;    // the run's folder
+  std::string resume = "auto";  // auto: the newest whole checkpoint, if any; never; a step; or a checkpoint's folder
   Device device;
   Progress::Style progress = Progress::Style::automatic;
   const volatile std::sig_atomic_t* stop = nullptr;  // becomes non-zero: save and return

@@ -76,8 +76,7 @@ Tensor Block::forward(Context& ctx, int64_t batch, Tensor x, Tensor skip, Saved*
   Tensor y = ctx.like(x);  // first, so that it outlives the scope
   auto scope = ctx.scope(name_, s ? Keep::all : Keep::none);
   if (skip_) x = skip_->forward(ctx, x, skip, part(s, &Saved::skip));
-  Tensor middle =
-      attn_.forward(ctx, batch, norm1_.forward(ctx, x, part(s, &Saved::norm1)), x, part(s, &Saved::attn));
+  Tensor middle = attn_.forward(ctx, batch, norm1_.forward(ctx, x, part(s, &Saved::norm1)), x, part(s, &Saved::attn));
   mlp_.forward(ctx, norm2_.forward(ctx, middle, part(s, &Saved::norm2)), middle, part(s, &Saved::mlp), y);
   return y;
 }

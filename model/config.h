@@ -17,18 +17,18 @@ struct UViCConfig {
   int patch_size = 2;
   int in_chans = 3;
   int embed_dim = 512;
-  int depth = 12;             // even: depth/2 in-blocks, one mid-block, depth/2 out-blocks
+  int depth = 12;  // even: depth/2 in-blocks, one mid-block, depth/2 out-blocks
   int num_heads = 8;
-  double mlp_ratio = 4;       // may be fractional: the hidden width is int(embed_dim * mlp_ratio)
+  double mlp_ratio = 4;  // may be fractional: the hidden width is int(embed_dim * mlp_ratio)
   bool qkv_bias = false;
-  double qk_scale = 0;        // 0: 1 / sqrt(head_dim)
+  double qk_scale = 0;  // 0: 1 / sqrt(head_dim)
   bool mlp_time_embed = false;
-  int num_classes = -1;       // rows of the label table, the null class included; -1: no label token
-  bool null_class = false;    // the last class is "no class", for classifier-free guidance
-  int clip_dim = 0;           // text models: width and number of context tokens; 0: no context
+  int num_classes = -1;     // rows of the label table, the null class included; -1: no label token
+  bool null_class = false;  // the last class is "no class", for classifier-free guidance
+  int clip_dim = 0;         // text models: width and number of context tokens; 0: no context
   int num_clip_token = 0;
-  bool conv = true;           // final 3x3 convolution
-  bool skip = true;           // long skips with skip_linear
+  bool conv = true;                      // final 3x3 convolution
+  bool skip = true;                      // long skips with skip_linear
   std::vector<AttentionKind> attention;  // kind of each of the depth + 1 blocks (in, mid, out); empty: arch's pattern
 
   bool operator==(const UViCConfig&) const = default;

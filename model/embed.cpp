@@ -98,9 +98,9 @@ void Embed::backward(Context& ctx, const Saved& s, Tensor dtokens, Tensor dimage
   }
   const int64_t pixels = s.patches.x.dim(1);
   Tensor dpatches = dimage.empty() ? Tensor{} : ctx.like(s.patches.x);
-  linear_backward(ctx, {s.patches.x, store_->value(patch_weight_).view({d, pixels}), store_->value(patch_bias_), {}, {}},
-                  {}, take(n, config_.extras()), dpatches, store_->grad(patch_weight_).view({d, pixels}),
-                  store_->grad(patch_bias_));
+  linear_backward(
+      ctx, {s.patches.x, store_->value(patch_weight_).view({d, pixels}), store_->value(patch_bias_), {}, {}}, {},
+      take(n, config_.extras()), dpatches, store_->grad(patch_weight_).view({d, pixels}), store_->grad(patch_bias_));
   if (dpatches) patchify_backward(ctx, dpatches.view({batch, n, pixels}), config_.patch_size, dimage);
 }
 

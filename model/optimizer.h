@@ -11,8 +11,8 @@ struct OptimizerConfig {
   double weight_decay = 0.03;  // on every parameter: the released runs use one group
   int64_t warmup_steps = 2500;
   LrSchedule lr_schedule = LrSchedule::constant;
-  int64_t max_steps = 0;       // where cosine reaches zero
-  double grad_clip = 0;        // largest global gradient norm; 0: off
+  int64_t max_steps = 0;  // where cosine reaches zero
+  double grad_clip = 0;   // largest global gradient norm; 0: off
   double ema_rate = 0.9999;
 };
 

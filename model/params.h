@@ -20,11 +20,11 @@ const char* name_of(Role role);
 class ParamStore {
  public:
   struct Param {
-    std::string name;      // as in the released state_dict
+    std::string name;  // as in the released state_dict
     Shape shape;
-    int64_t offset = 0;    // elements, in every role
+    int64_t offset = 0;  // elements, in every role
     Init init = Init::zeros;
-    int64_t fan_in = 0;    // for uniform_fan_in: U(-1, 1) / sqrt(fan_in)
+    int64_t fan_in = 0;  // for uniform_fan_in: U(-1, 1) / sqrt(fan_in)
   };
 
   explicit ParamStore(Device device) : device_(device) {}
@@ -33,17 +33,17 @@ class ParamStore {
 
   int add(std::string name, Shape shape, Init init, int64_t fan_in = 0);  // before any allocation
   const std::vector<Param>& params() const { return params_; }
-  int64_t count() const;                                                  // learnable numbers
-  int find(const std::string& name) const;                                // -1 if there is none
+  int64_t count() const;                    // learnable numbers
+  int find(const std::string& name) const;  // -1 if there is none
 
   // Inference: the working role only. Training: every role, zero-filled; in f32 working is master itself.
   void allocate_for_inference(DType dtype);
   void allocate_for_training(DType dtype);
 
   Tensor value(int id) const { return view(Role::working, id); }
-  Tensor grad(int id) const { return view(Role::grad, id); }              // empty in inference
+  Tensor grad(int id) const { return view(Role::grad, id); }  // empty in inference
   Tensor view(Role role, int id) const;
-  Tensor flat(Role role) const;                                           // [padded size]; empty if not allocated
+  Tensor flat(Role role) const;  // [padded size]; empty if not allocated
   DType dtype() const { return dtype_; }
 
   // Fills master (or working, in inference) with the released initialisation, keyed by (seed, parameter).

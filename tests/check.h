@@ -152,7 +152,8 @@ inline std::filesystem::path reference_dir(const std::string& kind) {
   return source / "tests" / "data" / kind;
 }
 
-// Golden files there whose name begins with prefix and ends with suffix, sorted. Never empty: a test over nothing fails.
+// Golden files there whose name begins with prefix and ends with suffix, sorted. Never empty: a test over nothing
+// fails.
 inline std::vector<std::filesystem::path> golden_files(const std::filesystem::path& dir, const std::string& prefix,
                                                        const std::string& suffix) {
   std::vector<std::filesystem::path> found;

@@ -27,15 +27,15 @@ std::vector<TarEntry> read_tar_index(const std::filesystem::path& path) {
     fail(path.string(), ": ", what, why ? ": " : "", why ? why : "");
   };
   constexpr size_t kBlock = 64 << 10;
-  if (archive_read_open_filename(tar.get(), path.c_str(), kBlock) != ARCHIVE_OK) fail_with("not an uncompressed tar file");
+  if (archive_read_open_filename(tar.get(), path.c_str(), kBlock) != ARCHIVE_OK)
+    fail_with("not an uncompressed tar file");
   const auto end = static_cast<int64_t>(std::filesystem::file_size(path));
   std::vector<TarEntry> entries;
   int64_t contents_end = 0;
   for (archive_entry* entry = nullptr;;) {
     const int status = archive_read_next_header(tar.get(), &entry);
     if (status == ARCHIVE_EOF) break;
-    if (status != ARCHIVE_OK && status != ARCHIVE_WARN)
-      fail_with("damaged or truncated tar file");
+    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) fail_with("damaged or truncated tar file");
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry)) continue;
     const int64_t offset = archive_filter_bytes(tar.get(), 0), size = archive_entry_size(entry);
     const char* name = archive_entry_pathname_utf8(entry);  // null where the bytes are not UTF-8

@@ -28,10 +28,10 @@ class Arena {
   void rewind(Mark mark);  // everything handed out since mark is gone
   void reset();            // rewind to the start, and merge the blocks into one
 
-  size_t peak() const { return peak_; }             // bytes, the largest amount ever in use
-  size_t capacity() const;                          // bytes held
-  int growths() const { return growths_; }          // blocks ever added: constant after the first step
-  void reserve(size_t bytes);                       // only when nothing is in use
+  size_t peak() const { return peak_; }     // bytes, the largest amount ever in use
+  size_t capacity() const;                  // bytes held
+  int growths() const { return growths_; }  // blocks ever added: constant after the first step
+  void reserve(size_t bytes);               // only when nothing is in use
 
  private:
   size_t in_use() const;

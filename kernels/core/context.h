@@ -19,8 +19,8 @@ bool has_fast_bf16();  // bf16 products in hardware (AMX or AVX512-BF16): what -
 
 struct ContextOptions {
   Device device;
-  int threads = 0;        // 0: one per available core
-  Isa isa = best_isa();   // CPU only; asking for more than best_isa() is an error
+  int threads = 0;       // 0: one per available core
+  Isa isa = best_isa();  // CPU only; asking for more than best_isa() is an error
 };
 
 // Whether what was allocated inside a scope outlives it (training keeps activations for backward) or is rewound.

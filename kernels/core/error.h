@@ -34,7 +34,8 @@ template <class... Parts>
 }  // namespace uvic
 
 // The message is built only on failure, so a check may stand in a hot path.
-#define UVIC_CHECK(cond, ...)                          \
-  do {                                                 \
-    if (!(cond)) [[unlikely]] ::uvic::fail(__VA_ARGS__); \
+#define UVIC_CHECK(cond, ...)    \
+  do {                           \
+    if (!(cond)) [[unlikely]]    \
+      ::uvic::fail(__VA_ARGS__); \
   } while (0)

@@ -32,10 +32,10 @@ enum class Stream : uint32_t {
 
 // Names one sequence of numbers. Block i of it holds elements 4i .. 4i+3.
 struct RandomKey {
-  uint64_t seed = 0;    // the image's seed when sampling, the run's when training
-  uint32_t draw = 0;    // solver step, or training step
+  uint64_t seed = 0;  // the image's seed when sampling, the run's when training
+  uint32_t draw = 0;  // solver step, or training step
   Stream stream = Stream::initial_noise;
-  uint32_t index = 0;   // global sample index when training, 0 when sampling
+  uint32_t index = 0;  // global sample index when training, 0 when sampling
 };
 
 struct Random4 {
@@ -105,9 +105,9 @@ UVIC_HD inline float log_unit(float u) {
 UVIC_HD inline void normal_pair(uint32_t a, uint32_t b, float* out) {
   const float u = fma(static_cast<float>(a), 0x1p-32f, 0x1p-33f);  // (0, 1]
   const float radius = root(mul(-2.0f, log_unit(u)));
-  const uint32_t quadrant = (b + 0x20000000u) >> 30;               // nearest multiple of a quarter turn, mod 4
+  const uint32_t quadrant = (b + 0x20000000u) >> 30;  // nearest multiple of a quarter turn, mod 4
   const float x = mul(static_cast<float>(static_cast<int32_t>(b - (quadrant << 30))), 1.46291807926715968e-9f);
-  const float z = mul(x, x);                                       // x = 2 pi b / 2^32 within +-pi/4
+  const float z = mul(x, x);  // x = 2 pi b / 2^32 within +-pi/4
   float s = fma(z, -1.9515295891e-4f, 8.3321608736e-3f);
   s = fma(s, z, -1.6666654611e-1f);
   s = fma(mul(s, z), x, x);

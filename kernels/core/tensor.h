@@ -14,8 +14,8 @@ namespace uvic {
 
 enum class DType : uint8_t { f32, bf16, f16, f64, i64, i32, u8, boolean };
 
-size_t size_of(DType dtype);        // bytes of one element
-const char* name_of(DType dtype);   // "f32", "bf16", ...
+size_t size_of(DType dtype);       // bytes of one element
+const char* name_of(DType dtype);  // "f32", "bf16", ...
 inline std::ostream& operator<<(std::ostream& s, DType d) { return s << name_of(d); }
 
 // bfloat16: the upper half of an IEEE float. Storage only; arithmetic is done in float.
@@ -51,17 +51,29 @@ T from_float(float x) {
 template <class T>
 constexpr DType dtype_of();
 template <>
-constexpr DType dtype_of<float>() { return DType::f32; }
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
 template <>
-constexpr DType dtype_of<bf16>() { return DType::bf16; }
+constexpr DType dtype_of<bf16>() {
+  return DType::bf16;
+}
 template <>
-constexpr DType dtype_of<double>() { return DType::f64; }
+constexpr DType dtype_of<double>() {
+  return DType::f64;
+}
 template <>
-constexpr DType dtype_of<int64_t>() { return DType::i64; }
+constexpr DType dtype_of<int64_t>() {
+  return DType::i64;
+}
 template <>
-constexpr DType dtype_of<int32_t>() { return DType::i32; }
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
 template <>
-constexpr DType dtype_of<uint8_t>() { return DType::u8; }
+constexpr DType dtype_of<uint8_t>() {
+  return DType::u8;
+}
 
 // Up to six extents, outermost first. A default Shape has rank 0 and one element (a scalar).
 class Shape {
@@ -116,8 +128,8 @@ class Tensor {
     return static_cast<T*>(data_);
   }
 
-  Tensor view(Shape shape) const;                     // same elements, another shape
-  Tensor rows(int64_t begin, int64_t end) const;      // [begin, end) of the outermost dimension
+  Tensor view(Shape shape) const;                 // same elements, another shape
+  Tensor rows(int64_t begin, int64_t end) const;  // [begin, end) of the outermost dimension
 
  private:
   void* data_ = nullptr;

@@ -4,8 +4,8 @@
 
 namespace uvic {
 
-// y = (x - mean) / sqrt(var + eps) * w + b over the last dimension (Ba et al., arXiv 1607.06450); var is the biased one.
-// x, y [N, C], w, b [C], one dtype, f32 or bf16. Statistics and sums in f32.
+// y = (x - mean) / sqrt(var + eps) * w + b over the last dimension (Ba et al., arXiv 1607.06450); var is the biased
+// one. x, y [N, C], w, b [C], one dtype, f32 or bf16. Statistics and sums in f32.
 struct LayerNormArgs {
   Tensor x, w, b;
   float eps = 1e-5f;

@@ -30,14 +30,15 @@ void clamp(Context& ctx, double lo, double hi, Tensor x);
 // x_t[b] = alpha[b] x0[b] + sigma[b] eps[b]: the forward process. All [B, ...] f32; alpha, sigma [B] f32.
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 
-// Per image b: loss[b] = mean over elements of (pred - target)^2, and dpred = weight[b] / B * d loss[b] / d pred, so that
-// the step's loss is the mean over b of weight[b] loss[b]. pred, target, dpred [B, ...] f32; weight [B] f32 or empty for
-// 1; loss [B] f32. Overwrites loss and dpred (dpred skipped if empty).
+// Per image b: loss[b] = mean over elements of (pred - target)^2, and dpred = weight[b] / B * d loss[b] / d pred, so
+// that the step's loss is the mean over b of weight[b] loss[b]. pred, target, dpred [B, ...] f32; weight [B] f32 or
+// empty for 1; loss [B] f32. Overwrites loss and dpred (dpred skipped if empty).
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 
 // pixels [B, h, w, C] u8 -> image [B, C, h, w] f32 in [-1, 1]: v / 127.5 - 1.
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
-// image [B, C, h, w] f32 -> pixels [B, h, w, C] u8 as the released sampler saves them: truncate(clamp(0.5 (v + 1), 0, 1)
+// image [B, C, h, w] f32 -> pixels [B, h, w, C] u8 as the released sampler saves them: truncate(clamp(0.5 (v + 1), 0,
+// 1)
 // * 255 + 0.5). NaN becomes 0.
 void image_to_pixels(Context& ctx, Tensor image, Tensor pixels);
 

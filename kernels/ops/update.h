@@ -12,8 +12,8 @@ double squared_norm(Context& ctx, Tensor x);
 // param, grad, m, v, ema: flat f32, one length; ema and working may be empty. Overwrites param, m, v, ema and working.
 struct AdamWArgs {
   double lr = 1e-4, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;         // 1-based, for the bias correction
-  double grad_scale = 1;    // multiplies the gradient first: clipping, accumulation
+  int64_t step = 1;       // 1-based, for the bias correction
+  double grad_scale = 1;  // multiplies the gradient first: clipping, accumulation
   double ema_rate = 0.9999;
 };
 void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor param, Tensor grad, Tensor m, Tensor v, Tensor ema,
