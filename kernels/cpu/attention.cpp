@@ -6,14 +6,14 @@
 namespace uvic::cpu {
 namespace {
 
-const AttentionKernels& kernels_for(const Context& ctx, DType dtype) {
-  if (ctx.isa() == Isa::amx && dtype == DType::bf16) return amx::attention_kernels;
-  return pick(ctx, avx2::attention_kernels, avx512::attention_kernels);
-}
-
-const AttentionPasses& passes_for(const AttentionKernels& kernels, const AttentionArgs& a) {
+// The pass for these arguments. Tiles serve bf16 alone.
+template <class Table>
+typename Table::Pass* pass_for(const Table& table, const AttentionArgs& a) {
   const auto kind = static_cast<size_t>(a.kind);
-  return a.qkv.dtype() == DType::bf16 ? kernels.bf16[kind] : kernels.f32[kind];
+  return a.qkv.dtype() == DType::bf16 ? table.bf16[kind] : table.f32[kind];
+}
+bool on_tiles(const Context& ctx, const AttentionArgs& a) {
+  return ctx.isa() == Isa::amx && a.qkv.dtype() == DType::bf16;
 }
 
 // Addresses of heads: head n is head n % H of image n / H.
@@ -63,20 +63,20 @@ struct Scratch {
 // and values again, which is a small price beside an idle core. A row's result does not depend on the cut.
 void attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat) {
   const Heads heads(a.qkv);
-  const AttentionKernels& kernels = kernels_for(ctx, a.qkv.dtype());
-  const AttentionPasses& passes = passes_for(kernels, a);
-  if (a.qkv.numel() == 0) return;
+  const AttentionForward& kernels =
+      on_tiles(ctx, a) ? amx::attention_forward : pick(ctx, avx2::attention_forward, avx512::attention_forward);
+  AttentionForward::Pass* const pass = pass_for(kernels, a);
   const int64_t blocks = (heads.L + kernels.block_rows - 1) / kernels.block_rows;
   const int64_t parts = std::min(blocks, (ctx.threads() + heads.count() - 1) / heads.count());
   const int64_t tasks = heads.count() * parts, workers = std::min<int64_t>(ctx.threads(), tasks);
   const auto scope = ctx.scope("attention_forward");
-  const Scratch scratch(ctx, workers, kernels.forward_bytes(heads.L, heads.D));
+  const Scratch scratch(ctx, workers, kernels.bytes(heads.L, heads.D));
   parallel_for(ctx, workers, 1, [&](int64_t worker, int64_t) {
     for (int64_t task = tasks * worker / workers; task < tasks * (worker + 1) / workers; ++task) {
       const int64_t n = task / parts, part = task % parts;
       const int64_t begin = blocks * part / parts * kernels.block_rows;
       const int64_t end = std::min(heads.L, blocks * (part + 1) / parts * kernels.block_rows);
-      passes.forward(heads.at(n, a, o, stat), begin, end, scratch.of(worker));
+      pass(heads.at(n, a, o, stat), begin, end, scratch.of(worker));
     }
   });
 }
@@ -84,12 +84,12 @@ void attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor st
 // A task is a whole head: gradients of its keys and values are sums over all its rows, taken in one order.
 void attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat, Tensor grad_o, Tensor dqkv) {
   const Heads heads(a.qkv);
-  const AttentionKernels& kernels = kernels_for(ctx, a.qkv.dtype());
-  const AttentionPasses& passes = passes_for(kernels, a);
-  if (a.qkv.numel() == 0) return;
+  const AttentionBackward& kernels =
+      on_tiles(ctx, a) ? amx::attention_backward : pick(ctx, avx2::attention_backward, avx512::attention_backward);
+  AttentionBackward::Pass* const pass = pass_for(kernels, a);
   const int64_t tasks = heads.count(), workers = std::min<int64_t>(ctx.threads(), tasks);
   const auto scope = ctx.scope("attention_backward");
-  const Scratch scratch(ctx, workers, kernels.backward_bytes(heads.L, heads.D));
+  const Scratch scratch(ctx, workers, kernels.bytes(heads.L, heads.D));
   parallel_for(ctx, workers, 1, [&](int64_t worker, int64_t) {
     for (int64_t n = tasks * worker / workers; n < tasks * (worker + 1) / workers; ++n) {
       AttentionHead head = heads.at(n, a, o, stat);
@@ -97,7 +97,7 @@ void attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor s
       head.dq = heads.in_qkv(dqkv, n, 0);
       head.dk = heads.in_qkv(dqkv, n, 1);
       head.dv = heads.in_qkv(dqkv, n, 2);
-      passes.backward(head, scratch.of(worker));
+      pass(head, scratch.of(worker));
     }
   });
 }

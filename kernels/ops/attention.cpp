@@ -22,7 +22,8 @@ AttentionArgs checked(const char* op, AttentionArgs a, const Tensor& o) {
   check_dtype(op, "qkv", a.qkv, {DType::f32, DType::bf16});
   const Shape& s = a.qkv.shape();
   UVIC_CHECK(s[2] == 3, op, ": qkv is ", s, ", wanted [B, L, 3, H, D]");
-  UVIC_CHECK(s[4] >= 1 && s[4] <= 128, op, ": head width D is ", s[4], " in qkv ", s, ", wanted 1 to 128");
+  UVIC_CHECK(s.numel() > 0, op, ": qkv ", s, " has no elements");
+  UVIC_CHECK(s[4] <= 128, op, ": head width D is ", s[4], " in qkv ", s, ", wanted 1 to 128");
   UVIC_CHECK(a.scale >= 0 && std::isfinite(a.scale), op, ": scale is ", a.scale, ", wanted 0 (the kind's own) or more");
   check(op, "o", o, a.qkv.dtype(), {s[0], s[1], s[3], s[4]});
   if (a.scale == 0) a.scale = a.kind == AttentionKind::expressive ? 1 : 1 / std::sqrt(static_cast<float>(s[4]));

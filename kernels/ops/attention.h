@@ -14,7 +14,7 @@ namespace uvic {
 struct AttentionArgs {
   Tensor qkv;
   AttentionKind kind = AttentionKind::softmax;
-  float scale = 0;      // 0: the kind's own, 1/sqrt(D), or 1 for expressive
+  float scale = 0;      // 0: the kind's own, 1/sqrt(D), or 1 for expressive; never negative
   bool causal = false;  // key j takes part in row i only where j <= i
 };
 // Overwrites o [B, L, H, D], dtype of qkv. stat [B, H, L] f32, if not empty, receives for backward, per row:

@@ -20,6 +20,7 @@ inline const char* name_of(AttentionKind kind) {
 // The others: weight(z), divided by its sum (0 where the sum is 0). In backward, with g = dO v^T and delta = rowsum(dO
 // . O), both already divided by the row's sum, dL/dz = gradient(w, g, delta) from the undivided weight w, or from z.
 struct SoftmaxScore {
+  static constexpr AttentionKind kKind = AttentionKind::softmax;
   static constexpr bool kExponential = true;
   template <class T>
   UVIC_HD static T magnitude(T z) {
@@ -38,6 +39,7 @@ struct SoftmaxScore {
 // w = sign(z) u, so u (g - sign(z) delta) = w (sign(w) g - delta): z itself is not needed. A score of 0 has w = 0, and
 // takes its part of sum u all the same.
 struct CogScore {
+  static constexpr AttentionKind kKind = AttentionKind::cog;
   static constexpr bool kExponential = true;
   template <class T>
   UVIC_HD static T magnitude(T z) {
@@ -55,6 +57,7 @@ struct CogScore {
 
 // f(z) = z^2 / (1 + z^2), f'(z) = 2 z / (1 + z^2)^2. The square is kept finite: inf / inf would be NaN.
 struct ExpressiveScore {
+  static constexpr AttentionKind kKind = AttentionKind::expressive;
   static constexpr bool kExponential = false;
   template <class T>
   UVIC_HD static T weight(T z) {

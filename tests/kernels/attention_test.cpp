@@ -1,97 +1,11 @@
 #include "kernels/ops/attention.h"
 
-#include "tests/check.h"
-#include "tests/reference/attention.h"
+#include <numeric>
+
+#include "tests/kernels/attention_case.h"
 
 namespace uvic::test {
 namespace {
-
-using reference::AttentionCase;
-
-constexpr AttentionKind kKinds[] = {AttentionKind::softmax, AttentionKind::cog, AttentionKind::expressive};
-
-double own_scale(AttentionKind kind, int64_t D) {
-  return kind == AttentionKind::expressive ? 1 : 1 / std::sqrt(static_cast<double>(D));
-}
-
-// Size of inputs that gives every kind and width the same spread of scores, about 1.3.
-double input_size(AttentionKind kind, int64_t D) {
-  return kind == AttentionKind::expressive ? 2 * std::pow(static_cast<double>(D), -0.25) : 2;
-}
-
-// Inputs and what must come of them. Cog attention jumps where a score is 0, so a score that rounding could push across
-// 0 would make the truth itself doubtful: rows of q that have one are drawn again.
-struct Data {
-  AttentionCase c;
-  OwnedTensor qkv, grad_o;
-  std::vector<double> o, dqkv;
-
-  Data(AttentionCase shape, DType dtype, uint64_t seed, double size = 0) : c(shape) {
-    if (size == 0) size = input_size(c.kind, c.D);
-    qkv = random_tensor(dtype, {c.B, c.L, 3, c.H, c.D}, seed, size);
-    grad_o = random_tensor(dtype, {c.B, c.L, c.H, c.D}, seed + 1);
-    std::vector<double> x = values(qkv.tensor);
-    for (int64_t b = 0; b < c.B; ++b)
-      for (int64_t h = 0; h < c.H; ++h)
-        for (int64_t i = 0; i < c.L; ++i)
-          for (uint64_t again = 0; doubtful(reference::attention_scores(c, x, b, h, i)); ++again) {
-            const uint64_t row = static_cast<uint64_t>((b * c.H + h) * c.L + i);
-            const OwnedTensor q = random_tensor(dtype, {c.D}, seed + 1000 * (row + 1) + again, size);
-            const std::vector<double> fresh = values(q.tensor);
-            std::copy(fresh.begin(), fresh.end(), x.begin() + reference::qkv_at(c, b, i, 0, h));
-          }
-    assign(qkv.tensor, x);
-    compute();
-  }
-
-  void compute() {
-    o = reference::attention_forward(c, values(qkv.tensor));
-    dqkv = reference::attention_backward(c, values(qkv.tensor), values(grad_o.tensor));
-  }
-
-  AttentionArgs args() const { return {.qkv = qkv.tensor, .kind = c.kind, .causal = c.causal}; }
-
- private:
-  static bool doubtful(const std::vector<double>& scores) {
-    return std::any_of(scores.begin(), scores.end(), [](double z) { return z != 0 && std::abs(z) < 1e-5; });
-  }
-};
-
-struct Result {
-  std::vector<double> o, stat, dqkv;
-};
-
-// Outputs start as NaN: an element that is not written shows.
-Result run(Context& ctx, const Data& data) {
-  const AttentionCase& c = data.c;
-  const auto unwritten = [](DType dtype, Shape shape) {
-    return tensor_of(dtype, shape, std::vector<double>(static_cast<size_t>(shape.numel()), std::nan("")));
-  };
-  const OwnedTensor o = unwritten(data.qkv.tensor.dtype(), data.grad_o.tensor.shape());
-  const OwnedTensor stat = unwritten(DType::f32, {c.B, c.H, c.L});
-  const OwnedTensor dqkv = unwritten(data.qkv.tensor.dtype(), data.qkv.tensor.shape());
-  attention_forward(ctx, data.args(), o.tensor, stat.tensor);
-  attention_backward(ctx, data.args(), o.tensor, stat.tensor, data.grad_o.tensor, dqkv.tensor);
-  return {values(o.tensor), values(stat.tensor), values(dqkv.tensor)};
-}
-
-// Part 0, 1 or 2 (q, k, v) of [B, L, 3, H, D].
-std::vector<double> part_of(const AttentionCase& c, const std::vector<double>& qkv, int64_t part) {
-  std::vector<double> x;
-  for (int64_t row = 0; row < c.B * c.L; ++row) {
-    const auto begin = qkv.begin() + (row * 3 + part) * c.H * c.D;
-    x.insert(x.end(), begin, begin + c.H * c.D);
-  }
-  return x;
-}
-
-void expect_close(const Data& data, const Result& got, double tolerance) {
-  EXPECT_CLOSE_MAX(got.o, data.o, tolerance);
-  for (int64_t part = 0; part < 3; ++part) {
-    SCOPED_TRACE(part == 0 ? "dq" : part == 1 ? "dk" : "dv");
-    EXPECT_CLOSE_MAX(part_of(data.c, got.dqkv, part), part_of(data.c, data.dqkv, part), tolerance);
-  }
-}
 
 // ---- against the plain loops -------------------------------------------------------------------------------------
 class AttentionTest : public ::testing::TestWithParam<Where> {
@@ -100,10 +14,10 @@ class AttentionTest : public ::testing::TestWithParam<Where> {
     for (const AttentionKind kind : kKinds) {
       SCOPED_TRACE(concat(name_of(kind), " B ", B, " L ", L, " H ", H, " D ", D, causal ? " causal" : ""));
       const AttentionCase c{B, L, H, D, kind, own_scale(kind, D), causal};
-      const Data data(c, GetParam().dtype, static_cast<uint64_t>(1000 * L + D));
+      const AttentionData data(c, GetParam().dtype, static_cast<uint64_t>(1000 * L + D));
       Context ctx = context(GetParam());
-      const Result got = run(ctx, data);
-      expect_close(data, got, op_tolerance(GetParam().dtype));
+      const AttentionResult got = run(ctx, data);
+      expect_close(data, got, op_tolerance(DType::f32));
     }
   }
 };
@@ -129,6 +43,97 @@ TEST_P(AttentionTest, Causal) {
   expect_matches(1, 33, 2, 64, true);
   expect_matches(1, 97, 1, 40, true);
   expect_matches(1, 130, 1, 16, true);
+}
+
+// Rows of q and of k that are 0 make scores of 0: no weight for cog and expressive, and no NaN for any kind.
+TEST_P(AttentionTest, ZeroRows) {
+  for (const AttentionKind kind : kKinds)
+    for (const bool causal : {false, true}) {
+      SCOPED_TRACE(name_of(kind));
+      AttentionData data({1, 40, 2, 24, kind, own_scale(kind, 24), causal}, GetParam().dtype, 5);
+      std::vector<double> x = values(data.qkv.tensor);
+      const auto clear = [&](int64_t row, int64_t part, int64_t h, double zero) {
+        const auto at = x.begin() + reference::qkv_at(data.c, 0, row, part, h);
+        std::fill(at, at + data.c.D, zero);
+      };
+      for (const int64_t row : {0, 7, 39}) clear(row, 0, 0, row == 7 ? -0.0 : 0.0);
+      for (const int64_t row : {0, 3, 16, 17}) clear(row, 1, row % 2, 0.0);
+      assign(data.qkv.tensor, x);
+      data.compute();
+      Context ctx = context(GetParam());
+      const AttentionResult got = run(ctx, data);
+      expect_close(data, got, op_tolerance(DType::f32));
+      if (kind == AttentionKind::softmax) continue;
+      for (int64_t d = 0; d < data.c.D; ++d) {
+        EXPECT_EQ(got.o[static_cast<size_t>(reference::o_at(data.c, 0, 7, 0) + d)], 0);
+        EXPECT_EQ(got.dqkv[static_cast<size_t>(reference::qkv_at(data.c, 0, 7, 0, 0) + d)], 0);
+      }
+    }
+}
+
+// Scores of some hundreds, where a weight is exact only to the rounding of its score: 300 has an ulp of 3e-5.
+TEST_P(AttentionTest, LargeScores) {
+  for (const AttentionKind kind : {AttentionKind::softmax, AttentionKind::cog}) {
+    SCOPED_TRACE(name_of(kind));
+    const AttentionData data({1, 48, 1, 32, kind, own_scale(kind, 32), false}, GetParam().dtype, 8, 18);
+    EXPECT_GT(*std::max_element(data.stat.begin(), data.stat.end()), 300);
+    Context ctx = context(GetParam());
+    expect_close(data, run(ctx, data), 3e-5);
+  }
+}
+
+// Beyond any sense: the result is what rounding makes of it, but it is a number.
+TEST_P(AttentionTest, HugeAndTinyInputsGiveNumbers) {
+  for (const AttentionKind kind : kKinds)
+    for (const double size : {1e8, 1e3, 1e-8, 1e-18}) {
+      SCOPED_TRACE(concat(name_of(kind), " ", size));
+      const AttentionData data({1, 37, 1, 20, kind, own_scale(kind, 20), false}, GetParam().dtype, 9, size);
+      Context ctx = context(GetParam());
+      const AttentionResult got = run(ctx, data);
+      for (const auto* values : {&got.o, &got.stat, &got.dqkv})
+        for (const double x : *values) ASSERT_TRUE(std::isfinite(x));
+      for (const double x : got.o) ASSERT_LE(std::abs(x), 1.01 * size);  // a mean of v, with signs
+    }
+}
+
+TEST_P(AttentionTest, ScaleIsTakenWhereGiven) {
+  for (const AttentionKind kind : kKinds) {
+    const AttentionData data({1, 21, 2, 16, kind, 0.7, false}, GetParam().dtype, 10);
+    AttentionArgs args = data.args();
+    args.scale = 0.7f;
+    const OwnedTensor o({}, GetParam().dtype, {1, 21, 2, 16});
+    Context ctx = context(GetParam());
+    attention_forward(ctx, args, o.tensor);
+    EXPECT_CLOSE_MAX(values(o.tensor), data.o, op_tolerance(GetParam().dtype));
+  }
+}
+
+// ---- the definition of right -------------------------------------------------------------------------------------
+// Central differences of sum(o . grad_o): the only proof of the plain backward that needs no second backward.
+TEST(AttentionReference, BackwardIsTheDerivative) {
+  for (const AttentionKind kind : kKinds)
+    for (const bool causal : {false, true}) {
+      const AttentionData data({1, 6, 2, 5, kind, 0.8, causal}, DType::f32, 12);
+      std::vector<double> x = values(data.qkv.tensor);
+      const std::vector<double> grad_o = values(data.grad_o.tensor);
+      const auto loss = [&] {
+        const std::vector<double> o = reference::attention_forward(data.c, x);
+        return std::inner_product(o.begin(), o.end(), grad_o.begin(), 0.0);
+      };
+      const double step = 1e-6;
+      std::vector<double> slopes;
+      for (double& element : x) {
+        const double here = element;
+        element = here + step;
+        const double above = loss();
+        element = here - step;
+        const double below = loss();
+        element = here;
+        slopes.push_back((above - below) / (2 * step));
+      }
+      SCOPED_TRACE(name_of(kind));
+      EXPECT_CLOSE_MAX(data.dqkv, slopes, 1e-8);
+    }
 }
 
 }  // namespace

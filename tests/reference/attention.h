@@ -44,6 +44,20 @@ inline std::vector<double> attention_weights(AttentionKind kind, const std::vect
   return w;
 }
 
+// What forward saves of a row: log of the sum of exponentials, or the sum of f.
+inline double attention_stat(AttentionKind kind, const std::vector<double>& z) {
+  double m = -std::numeric_limits<double>::infinity(), total = 0;
+  for (const double x : z) m = std::max(m, kind == AttentionKind::cog ? std::abs(x) : x);
+  for (const double x : z) {
+    switch (kind) {
+      case AttentionKind::softmax: total += std::exp(x - m); break;
+      case AttentionKind::cog: total += std::exp(std::abs(x) - m); break;
+      case AttentionKind::expressive: total += x * x / (1 + x * x); break;
+    }
+  }
+  return kind == AttentionKind::expressive ? total : m + std::log(total);
+}
+
 // dL/dz of one row, from g_j = dO . v_j.
 inline std::vector<double> attention_score_gradient(AttentionKind kind, const std::vector<double>& z,
                                                     const std::vector<double>& g) {

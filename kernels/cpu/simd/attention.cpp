@@ -185,17 +185,18 @@ void backward(const AttentionHead& head, void* memory) {
   unpack(dv, width, 1, head.L, head.D, static_cast<T*>(head.dv), head.qkv_stride);
 }
 
-template <class T, class Score>
-constexpr AttentionPasses passes = {forward<Score, T>, backward<Score, T>};
-
 }  // namespace
 
-const AttentionKernels attention_kernels = {
+const AttentionForward attention_forward = {
     kBlockRows,
     forward_bytes,
+    {forward<SoftmaxScore, float>, forward<CogScore, float>, forward<ExpressiveScore, float>},
+    {forward<SoftmaxScore, bf16>, forward<CogScore, bf16>, forward<ExpressiveScore, bf16>},
+};
+const AttentionBackward attention_backward = {
     backward_bytes,
-    {passes<float, SoftmaxScore>, passes<float, CogScore>, passes<float, ExpressiveScore>},
-    {passes<bf16, SoftmaxScore>, passes<bf16, CogScore>, passes<bf16, ExpressiveScore>},
+    {backward<SoftmaxScore, float>, backward<CogScore, float>, backward<ExpressiveScore, float>},
+    {backward<SoftmaxScore, bf16>, backward<CogScore, bf16>, backward<ExpressiveScore, bf16>},
 };
 
 }  // namespace uvic::cpu::UVIC_ISA

@@ -19,26 +19,30 @@ struct AttentionHead {
   void *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
 
-// Serial kernels. Scratch is aligned to 64 bytes, its contents need not be kept between calls.
-struct AttentionPasses {
-  void (*forward)(const AttentionHead& head, int64_t row_begin, int64_t row_end, void* scratch);
-  void (*backward)(const AttentionHead& head, void* scratch);
+// Serial kernels, by AttentionKind. bytes of scratch, aligned to 64; its contents need not be kept between calls.
+struct AttentionForward {
+  using Pass = void(const AttentionHead& head, int64_t row_begin, int64_t row_end, void* scratch);
+  int64_t block_rows;  // best called with multiples of this many rows
+  int64_t (*bytes)(int64_t L, int64_t D);
+  Pass *f32[3], *bf16[3];
 };
-struct AttentionKernels {
-  int64_t block_rows;  // forward is best called with multiples of this many rows
-  int64_t (*forward_bytes)(int64_t L, int64_t D);
-  int64_t (*backward_bytes)(int64_t L, int64_t D);
-  AttentionPasses f32[3], bf16[3];  // by AttentionKind
+struct AttentionBackward {
+  using Pass = void(const AttentionHead& head, void* scratch);
+  int64_t (*bytes)(int64_t L, int64_t D);
+  Pass *f32[3], *bf16[3];
 };
 
 namespace avx2 {
-extern const AttentionKernels attention_kernels;
-}
+extern const AttentionForward attention_forward;
+extern const AttentionBackward attention_backward;
+}  // namespace avx2
 namespace avx512 {
-extern const AttentionKernels attention_kernels;
-}
-namespace amx {
-extern const AttentionKernels attention_kernels;  // bf16 only
-}
+extern const AttentionForward attention_forward;
+extern const AttentionBackward attention_backward;
+}  // namespace avx512
+namespace amx {  // bf16 only
+extern const AttentionForward attention_forward;
+extern const AttentionBackward attention_backward;
+}  // namespace amx
 
 }  // namespace uvic::cpu

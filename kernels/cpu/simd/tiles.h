@@ -3,8 +3,8 @@
 // Products of bf16 matrices on AMX tiles: C (16 x 16 floats) += A (16 x 32) B (32 x 16). Compiled for amx only.
 //
 //   A   rows of bf16, pitch bytes apart, the depth padded to a multiple of 32
-//   B   tiles of 1 KB, [depth / 32][columns / 16]; row p of a tile holds depths 2p and 2p + 1 of its 16 columns as
-//   pairs C   rows of floats, pitch bytes apart
+//   B   tiles of 1 KB, [depth / 32][columns / 16]; row p of a tile holds depths 2p, 2p + 1 of its 16 columns as pairs
+//   C   rows of floats, pitch bytes apart
 //
 // Padding is zero, so that no loop has a ragged depth.
 
@@ -113,16 +113,15 @@ inline void multiply(const TileProduct& p) {
 }
 
 // ---- from rows of a [rows, width] matrix, stride elements apart, to operands ----------------------------------------
+UVIC_INLINE __mmask32 first_words(int64_t n) { return _bzhi_u32(0xffffffffu, static_cast<unsigned>(n < 32 ? n : 32)); }
+
 // Columns d to d + 31 of a matrix: those that exist, of rows that exist, else 0.
 struct Columns {
   const bf16* from;
   int64_t stride, rows;
   __mmask32 mask;
   Columns(const bf16* matrix, int64_t row_stride, int64_t row_count, int64_t width, int64_t d)
-      : from(matrix + d),
-        stride(row_stride),
-        rows(row_count),
-        mask(_bzhi_u32(0xffffffffu, static_cast<unsigned>(width - d < 32 ? width - d : 32))) {}
+      : from(matrix + d), stride(row_stride), rows(row_count), mask(first_words(width - d)) {}
   UVIC_INLINE __m512i row(int64_t r) const {
     return r < rows ? _mm512_maskz_loadu_epi16(mask, from + r * stride) : _mm512_setzero_si512();
   }
@@ -253,8 +252,7 @@ UVIC_INLINE void unpack_row(const float* from, F32 factor, int64_t width, bf16* 
     _mm512_storeu_si512(to + d, to_bf16_pair(load(from + d) * factor, load(from + d + 16) * factor));
   if (const int64_t left = width - d; left > 0) {
     const F32 b = left > 16 ? load(from + d + 16) * factor : set(0.0f);
-    _mm512_mask_storeu_epi16(to + d, _bzhi_u32(0xffffffffu, static_cast<unsigned>(left)),
-                             to_bf16_pair(load(from + d) * factor, b));
+    _mm512_mask_storeu_epi16(to + d, first_words(left), to_bf16_pair(load(from + d) * factor, b));
   }
 }
 
