@@ -1,5 +1,7 @@
 #include "kernels/ops/attention.h"
 
+#include <algorithm>
+
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/attention.h"
 
@@ -25,12 +27,12 @@ struct Heads {
 
   int64_t count() const { return B * H; }
   void* in_qkv(const Tensor& t, int64_t n, int64_t part) const {
-    return static_cast<char*>(t.raw()) + static_cast<size_t>((n / H * L * 3 + part) * H + n % H) * D_bytes();
+    return static_cast<char*>(t.raw()) + static_cast<size_t>((n / H * L * 3 + part) * H + n % H) * row_bytes();
   }
   void* in_o(const Tensor& t, int64_t n) const {
-    return static_cast<char*>(t.raw()) + static_cast<size_t>(n / H * L * H + n % H) * D_bytes();
+    return static_cast<char*>(t.raw()) + static_cast<size_t>(n / H * L * H + n % H) * row_bytes();
   }
-  size_t D_bytes() const { return static_cast<size_t>(D) * element; }
+  size_t row_bytes() const { return static_cast<size_t>(D) * element; }
 
   AttentionHead at(int64_t n, const AttentionArgs& a, const Tensor& o, const Tensor& stat) const {
     return {.L = L,
@@ -51,9 +53,9 @@ struct Heads {
 struct Scratch {
   char* memory;
   int64_t bytes;
-  Scratch(Context& ctx, int64_t workers, int64_t each) : memory(nullptr), bytes((each + 63) / 64 * 64) {
-    memory = static_cast<char*>(ctx.arena().allocate(static_cast<size_t>(workers * bytes)));
-  }
+  Scratch(Context& ctx, int64_t workers, int64_t each)
+      : memory(static_cast<char*>(ctx.arena().allocate(static_cast<size_t>(workers * ((each + 63) / 64 * 64))))),
+        bytes((each + 63) / 64 * 64) {}
   void* of(int64_t worker) const { return memory + worker * bytes; }
 };
 

@@ -58,7 +58,6 @@ UVIC_INLINE F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }         
 UVIC_INLINE F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }                  // b where either is NaN
 UVIC_INLINE F32 abs(F32 a) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0f), a.v)}; }
 UVIC_INLINE F32 sqrt(F32 a) { return {_mm512_sqrt_ps(a.v)}; }
-UVIC_INLINE F32 round(F32 a) { return {_mm512_roundscale_ps(a.v, 8)}; }  // nearest, ties to even
 UVIC_INLINE F32 copysign(F32 a, F32 from) {  // the sign bit from one, all else from the other
   const __m512i sign_bit = _mm512_set1_epi32(INT32_MIN);
   return {_mm512_castsi512_ps(

@@ -42,7 +42,6 @@ UVIC_INLINE F32 operator+(F32 a, float b) { return a + set(b); }
 UVIC_INLINE F32 operator-(F32 a, float b) { return a - set(b); }
 UVIC_INLINE F32 operator*(F32 a, float b) { return a * set(b); }
 UVIC_INLINE F32 min(F32 a, float b) { return min(a, set(b)); }
-UVIC_INLINE F32 sign(F32 a) { return times_sign(set(1.0f), a); }  // -1, 0, 1; 0 for either zero
 
 // ---- exp ------------------------------------------------------------------------------------------------------------
 // x = n ln2 + r, |r| <= ln2 / 2, exp(x) = 2^n exp(r). Adding 1.5 * 2^23 leaves n in the low bits of the sum, ready to
