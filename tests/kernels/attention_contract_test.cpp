@@ -29,8 +29,8 @@ TEST_P(AttentionContractTest, MemoryIsLinearInL) {
   const auto peak = [&](int64_t L) {
     Context ctx = context(GetParam());
     const DType dtype = GetParam().dtype;
-    const OwnedTensor qkv({}, dtype, {1, L, 3, 2, 32}), dqkv({}, dtype, {1, L, 3, 2, 32});
-    const OwnedTensor o({}, dtype, {1, L, 2, 32}), grad_o({}, dtype, {1, L, 2, 32}), stat({}, DType::f32, {1, 2, L});
+    const OwnedTensor qkv({}, dtype, {2, L, 3, 1, 8}), dqkv({}, dtype, {2, L, 3, 1, 8});
+    const OwnedTensor o({}, dtype, {2, L, 1, 8}), grad_o({}, dtype, {2, L, 1, 8}), stat({}, DType::f32, {2, 1, L});
     const AttentionArgs args{.qkv = qkv.tensor, .kind = AttentionKind::cog};
     attention_forward(ctx, args, o.tensor, stat.tensor);
     attention_backward(ctx, args, o.tensor, stat.tensor, grad_o.tensor, dqkv.tensor);
