@@ -1,17 +1,34 @@
 #include "app/cli.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include "kernels/core/error.h"
 
 namespace uvic {
 
+namespace {
+
+// GNU OpenMP's threads spin for milliseconds where they wait for each other, and with them every other program on the
+// same cores stands still: a training run beside a compiler was ten times slower. The library reads its environment
+// once, as it is loaded, so the program starts itself again with a short spin in it.
+void spin_briefly(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "2000", 0);
+  execv("/proc/self/exe", argv);  // comes back only where it cannot be done: it then runs on as it is
+}
+
+}  // namespace
+
 volatile std::sig_atomic_t stop_requested = 0;
 
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& declare, const std::function<int()>& run) {
+  spin_briefly(argv);
   try {
     CLI::App app(description, name);
     app.option_defaults()->always_capture_default();

@@ -5,13 +5,11 @@
 #include <utility>
 
 #include "app/dataset.h"
-#include "app/generator.h"
-#include "app/image_io.h"
 #include "app/loaded_model.h"
 #include "app/log.h"
+#include "app/preview.h"
 #include "app/train_step.h"
 #include "app/training_draws.h"
-#include "kernels/ops/pointwise.h"
 #include "model/checkpoint.h"
 
 namespace uvic {
@@ -54,7 +52,6 @@ class Run {
  private:
   TrainState resume();
   void save();
-  void sample_grid();
   void log(const StepResult& result, double seconds, double waited);
   bool stopped() const { return request_.stop && *request_.stop; }
 
@@ -146,33 +143,6 @@ void Run::save() {
   prune_checkpoints(request_.out, config_.train.keep_last, state_.step);
 }
 
-// Images of the EMA weights, from the same seeds and labels every time.
-void Run::sample_grid() {
-  const SampleConfig& c = config_.sample;
-  const UViCConfig& m = config_.model;
-  if (c.count == 0 || m.condition() == Condition::text || m.in_chans != 3) return;
-  auto scope = ctx_.scope("sample_grid");
-  GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
-  options.sampler.prediction = prediction_of(config_.diffusion.prediction);
-  options.cfg_scale = m.null_class ? c.cfg_scale : 1;
-  const Generator generator(model_.net, schedule_, options);
-  std::vector<uint64_t> seeds;
-  std::vector<int32_t> labels;
-  for (int i = 0; i < c.count; ++i) {
-    seeds.push_back(c.seed + static_cast<uint64_t>(i));
-    if (m.num_classes > 0) labels.push_back(i % m.real_classes());
-  }
-  Tensor images = ctx_.empty(DType::f32, {c.count, 3, m.img_size, m.img_size});
-  Tensor pixels = ctx_.empty(DType::u8, {c.count, m.img_size, m.img_size, 3});
-  model_.store.use(ctx_, Role::ema);
-  generator.generate(ctx_, {.seeds = seeds, .labels = labels}, images);
-  model_.store.use(ctx_, Role::master);
-  image_to_pixels(ctx_, images, pixels);
-  Image grid = make_grid(pixels, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
-  fs::create_directories(request_.out / "samples");
-  write_png(request_.out / "samples" / (step_name(state_.step) + ".png"), grid.tensor());
-}
-
 void Run::log(const StepResult& result, double seconds, double waited) {
   const double images = static_cast<double>(config_.train.batch_size) / seconds;
   metrics_.write(state_.step, {{"loss", result.loss},
@@ -218,7 +188,8 @@ TrainOutcome Run::loop() {
     std::snprintf(note, sizeof note, "loss %.4f", result.loss);
     progress_.update(state_.step, note);
     const bool last = state_.step == config_.train.max_steps;
-    if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0)) sample_grid();
+    if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0))
+      write_preview(ctx_, config_, model_, schedule_, request_.out / "samples" / (step_name(state_.step) + ".png"));
     if (last || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;
