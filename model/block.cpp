@@ -31,12 +31,12 @@ Tensor Attention::backward(Context& ctx, const Saved& s, Tensor dy) const {
   Tensor dx = ctx.like(dy);
   auto scope = ctx.scope("attn");
   Tensor grad_o = ctx.like(s.o), grad_heads = ctx.like(s.heads);
-  proj_.backward(ctx, s.proj, Activation::none, dy, grad_o.view(dy.shape()));
+  proj_.backward(ctx, s.proj, dy, grad_o.view(dy.shape()));
   {
     auto core = ctx.scope(name_of(kind_));
     attention_backward(ctx, args(s.heads), s.o, s.stat, grad_o, grad_heads);
   }
-  qkv_.backward(ctx, s.qkv, Activation::none, grad_heads.view({dy.dim(0), 3 * dy.dim(1)}), dx);
+  qkv_.backward(ctx, s.qkv, grad_heads.view({dy.dim(0), 3 * dy.dim(1)}), dx);
   return dx;
 }
 
@@ -56,8 +56,8 @@ Tensor Mlp::backward(Context& ctx, const Saved& s, Tensor dy) const {
   Tensor dx = ctx.like(dy);
   auto scope = ctx.scope("mlp");
   Tensor dh = ctx.like(s.fc2.x);
-  fc2_.backward(ctx, s.fc2, Activation::none, dy, dh);
-  fc1_.backward(ctx, s.fc1, Activation::gelu, dh, dx);
+  fc2_.backward(ctx, s.fc2, dy, dh, Activation::gelu, s.fc1.pre);
+  fc1_.backward(ctx, s.fc1, dh, dx);
   return dx;
 }
 

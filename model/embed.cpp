@@ -87,20 +87,19 @@ void Embed::backward(Context& ctx, const Saved& s, Tensor dtokens, Tensor dimage
   position_backward(ctx, dx, store_->grad(pos_embed_).view({config_.tokens(), d}));
   if (time1_) {
     Tensor hidden = ctx.like(s.time2.x);
-    time2_->backward(ctx, s.time2, Activation::none, take(1, time_position()), hidden);
-    time1_->backward(ctx, s.time1, Activation::silu, hidden, {});
+    time2_->backward(ctx, s.time2, take(1, time_position()), hidden, Activation::silu, s.time1.pre);
+    time1_->backward(ctx, s.time1, hidden, {});
   }
   if (label_ >= 0) embedding_backward(ctx, s.y, take(1, 0), store_->grad(label_));
   if (context_) {
     Tensor drows = dcontext.empty() ? Tensor{} : ctx.like(s.context.x);
-    context_->backward(ctx, s.context, Activation::none, take(config_.num_clip_token, 1), drows);
+    context_->backward(ctx, s.context, take(config_.num_clip_token, 1), drows);
     if (drows) cast(ctx, drows.view(dcontext.shape()), dcontext);
   }
   const int64_t pixels = s.patches.x.dim(1);
   Tensor dpatches = dimage.empty() ? Tensor{} : ctx.like(s.patches.x);
-  linear_backward(
-      ctx, {s.patches.x, store_->value(patch_weight_).view({d, pixels}), store_->value(patch_bias_), {}, {}}, {},
-      take(n, config_.extras()), dpatches, store_->grad(patch_weight_).view({d, pixels}), store_->grad(patch_bias_));
+  linear_backward(ctx, {s.patches.x, store_->value(patch_weight_).view({d, pixels})}, take(n, config_.extras()),
+                  dpatches, store_->grad(patch_weight_).view({d, pixels}), store_->grad(patch_bias_));
   if (dpatches) patchify_backward(ctx, dpatches.view({batch, n, pixels}), config_.patch_size, dimage);
 }
 
@@ -138,7 +137,7 @@ Tensor Head::backward(Context& ctx, const Saved& s, Tensor dimage) const {
   Tensor dpixels = ctx.empty(dtype, {rows / config_.tokens(), config_.tokens(), pixels});
   unpatchify_backward(ctx, dimage, config_.patch_size, dpixels);
   Tensor dx = ctx.like(s.decoder.x);
-  decoder_.backward(ctx, s.decoder, Activation::none, dpixels.view({rows, pixels}), dx);
+  decoder_.backward(ctx, s.decoder, dpixels.view({rows, pixels}), dx);
   zero(ctx, dtokens);
   norm_.backward(ctx, s.norm, dx, dtokens);
   return dtokens;

@@ -23,9 +23,9 @@ Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor 
   return y;
 }
 
-void Linear::backward(Context& ctx, const Saved& s, Activation act, Tensor dy, Tensor dx) const {
-  const Tensor b = bias_ < 0 ? Tensor{} : store_->value(bias_), db = bias_ < 0 ? Tensor{} : store_->grad(bias_);
-  linear_backward(ctx, {s.x, store_->value(weight_), b, {}, act}, s.pre, dy, dx, store_->grad(weight_), db);
+void Linear::backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activation x_act, Tensor x_pre) const {
+  const Tensor db = bias_ < 0 ? Tensor{} : store_->grad(bias_);
+  linear_backward(ctx, {s.x, store_->value(weight_), x_act, x_pre}, dy, dx, store_->grad(weight_), db);
 }
 
 // ---- SkipLinear ----------------------------------------------------------------------------------------------------

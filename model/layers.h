@@ -20,8 +20,10 @@ class Linear {
   // act(x w^T + b) + residual, into y if given.
   Tensor forward(Context& ctx, Tensor x, Saved* s, Activation act = Activation::none, Tensor residual = {},
                  Tensor y = {}) const;
-  // Overwrites dx (skipped if empty), adds to the parameters' gradients. act as in forward.
-  void backward(Context& ctx, const Saved& s, Activation act, Tensor dy, Tensor dx) const;
+  // dy is the gradient of x w^T + b. Overwrites dx (skipped if empty), adds to the parameters' gradients. Where x is
+  // the result x_act(x_pre) of another layer, dx is the gradient of x_pre.
+  void backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activation x_act = Activation::none,
+                Tensor x_pre = {}) const;
 
  private:
   const ParamStore* store_;

@@ -9,27 +9,24 @@ namespace uvic::cpu {
 namespace {
 
 // Rows of one piece of work: fixed, since it sets where the bias gradient's partial sums begin, and small enough that a
-// piece of dy (64 x 2048 bf16 = 256 KB) is still in the L2 cache when its columns are summed.
+// piece is worth a task.
 constexpr int64_t kRows = 64;
 
-// dpre = dy * act'(pre), unless act is none (dpre is dy), and db += the sums of dpre's columns, unless db is empty.
-void backward_epilogue(Context& ctx, Activation act, Tensor pre, Tensor dy, Tensor dpre, Tensor db) {
-  if (act == Activation::none && !db) return;
+// db += the sums of dy's columns
+void bias_backward(Context& ctx, Tensor dy, Tensor db) {
+  if (!db) return;
   const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
   const int64_t rows = dy.dim(0), columns = dy.dim(1), pieces = (rows + kRows - 1) / kRows;
-  const Tensor sums = db ? ctx.empty(DType::f32, {pieces, columns}) : Tensor();
+  float* sums = ctx.empty(DType::f32, {pieces, columns}).data<float>();
   parallel_for(ctx, rows, kRows, [&](int64_t begin, int64_t end) {
     with_working(dy.dtype(), [&](auto element) {
       using T = decltype(element);
-      const int64_t at = begin * columns, n = (end - begin) * columns;
-      const auto& k = kernels.of<T>();
-      if (act != Activation::none) k.backward(act, pre.data<T>() + at, dy.data<T>() + at, dpre.data<T>() + at, n);
-      if (db) k.column_sums(dpre.data<T>() + at, end - begin, columns, sums.data<float>() + begin / kRows * columns);
+      const T* from = dy.data<T>() + begin * columns;
+      kernels.of<T>().column_sums(from, end - begin, columns, sums + begin / kRows * columns);
     });
   });
-  if (!db) return;
   for (int64_t p = 0; p < pieces; ++p)
-    for (int64_t j = 0; j < columns; ++j) db.data<float>()[j] += sums.data<float>()[p * columns + j];
+    for (int64_t j = 0; j < columns; ++j) db.data<float>()[j] += sums[p * columns + j];
 }
 
 }  // namespace
@@ -45,12 +42,18 @@ void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
                .pre = matrix(pre)});
 }
 
-void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   const auto scope = ctx.scope("linear");
-  const Tensor dpre = a.act == Activation::none ? dy : ctx.like(dy);
-  backward_epilogue(ctx, a.act, pre, dy, dpre, db);
-  if (dw) matmul(ctx, {.a = matrix(dpre).transposed(), .b = matrix(a.x), .c = matrix(dw), .accumulate = true});
-  if (dx) matmul(ctx, {.a = matrix(dpre), .b = matrix(a.w), .c = matrix(dx)});
+  bias_backward(ctx, dy, db);
+  if (dw) matmul(ctx, {.a = matrix(dy).transposed(), .b = matrix(a.x), .c = matrix(dw), .accumulate = true});
+  if (!dx) return;
+  const bool through = a.x_act != Activation::none;
+  matmul(ctx, {.a = matrix(dy),
+               .b = matrix(a.w),
+               .c = matrix(dx),
+               .act = a.x_act,
+               .pre = through ? matrix(a.x_pre) : Matrix{},
+               .backward = through});
 }
 
 // The halves of w are views whose rows are 2K apart.
@@ -70,7 +73,7 @@ void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tens
                           Tensor db) {
   const auto scope = ctx.scope("skip_linear");
   const int64_t k = a.x.dim(1);
-  backward_epilogue(ctx, Activation::none, {}, dy, dy, db);
+  bias_backward(ctx, dy, db);
   if (dw) {
     const Matrix d = matrix(dw), dy_t = matrix(dy).transposed();
     matmul(ctx, {.a = dy_t, .b = matrix(a.x), .c = d.column_range(0, k), .accumulate = true});

@@ -60,11 +60,17 @@ void multiply_amx(Context& ctx, const Matmul& m) {
     });
   }
 
+  float* bias = nullptr;
+  if (m.bias) {
+    bias = ctx.empty(DType::f32, {column_panels, amx::kPanel}).data<float>();
+    for (int64_t j = 0; j < column_panels * amx::kPanel; ++j)
+      bias[j] = j < m.c.columns ? to_float(static_cast<const bf16*>(m.bias)[j]) : 0.0f;
+  }
   const amx::Epilogue epilogue{.c = m.c.data,
                                .c_is_f32 = m.c.dtype == DType::f32,
                                .accumulate = m.accumulate,
                                .act = m.act,
-                               .bias = static_cast<const bf16*>(m.bias),
+                               .backward = m.backward,
                                .residual = static_cast<const bf16*>(m.residual.data),
                                .pre = static_cast<bf16*>(m.pre.data),
                                .rows = m.c.rows,
@@ -92,6 +98,7 @@ void multiply_amx(Context& ctx, const Matmul& m) {
                      .panel_stride = panel_size,
                      .steps = steps,
                      .sums = sums + thread * amx::kSums,
+                     .bias = bias ? bias + columns.begin * amx::kPanel : nullptr,
                      .row = p * amx::kPanel,
                      .column = columns.begin * amx::kPanel},
                     epilogue);
@@ -99,7 +106,7 @@ void multiply_amx(Context& ctx, const Matmul& m) {
   });
 }
 
-// pre = sums and c = act(sums) + residual
+// pre = sums and c = act(sums) + residual, or c = sums act'(pre)
 void activate(Context& ctx, const Matmul& m, const Matrix& sums) {
   const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
   parallel_for(ctx, m.c.rows, 16, [&](int64_t begin, int64_t end) {
@@ -108,6 +115,7 @@ void activate(Context& ctx, const Matmul& m, const Matrix& sums) {
         using T = decltype(element);
         const auto row = [&](const Matrix& x) { return static_cast<T*>(x.data) + i * x.row_stride; };
         const float* from = static_cast<const float*>(sums.data) + i * sums.row_stride;
+        if (m.backward) return kernels.of<T>().backward(m.act, row(m.pre), from, row(m.c), m.c.columns);
         const T* residual = m.residual ? row(m.residual) : nullptr;
         kernels.of<T>().forward(m.act, from, residual, row(m.pre), row(m.c), m.c.columns);
       });
@@ -121,8 +129,10 @@ void multiply_by_plans(Context& ctx, const Matmul& m) {
   const auto f32_sums = [&] { return matrix(ctx.empty(DType::f32, {m.c.rows, m.c.columns})); };
   Matmul last = m;
   last.a2 = last.b2 = last.pre = {};
+  last.backward = false;
   if (m.pre) {
-    last.c = m.pre.dtype == DType::f32 ? m.pre : f32_sums();
+    const Matrix& result = m.backward ? m.c : m.pre;
+    last.c = result.dtype == DType::f32 ? result : f32_sums();
     last.act = Activation::none;
     last.residual = {};
   }

@@ -23,7 +23,7 @@ void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
 
 void linear_forward(Context&, const LinearArgs&, Tensor, Tensor) { absent(); }
-void linear_backward(Context&, const LinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void linear_backward(Context&, const LinearBackwardArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void skip_linear_forward(Context&, const SkipLinearArgs&, Tensor) { absent(); }
 void skip_linear_backward(Context&, const SkipLinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 

@@ -5,14 +5,14 @@
 namespace uvic {
 namespace cpu {
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre);
-void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db);
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db);
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
                           Tensor db);
 }  // namespace cpu
 namespace cuda {
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre);
-void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db);
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db);
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
                           Tensor db);
@@ -44,18 +44,19 @@ void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
   on_cpu(ctx) ? cpu::linear_forward(ctx, a, y, pre) : cuda::linear_forward(ctx, a, y, pre);
 }
 
-void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   constexpr const char* op = "linear_backward";
   check_operands(op, a.x, a.w, 1);
   const DType dtype = a.x.dtype();
   const Shape out{a.x.dim(0), a.w.dim(0)};
-  a.act == Activation::none ? check_optional(op, "pre", pre, dtype, out) : check(op, "pre", pre, dtype, out);
+  if (a.x_act != Activation::none) check(op, "x_pre", a.x_pre, dtype, a.x.shape());
   check(op, "dy", dy, dtype, out);
   check_optional(op, "dx", dx, dtype, a.x.shape());
   check_optional(op, "dw", dw, DType::f32, a.w.shape());
   check_optional(op, "db", db, DType::f32, {a.w.dim(0)});
   UVIC_CHECK(dx.empty() || dx.raw() != dy.raw(), op, ": dx aliases dy");
-  on_cpu(ctx) ? cpu::linear_backward(ctx, a, pre, dy, dx, dw, db) : cuda::linear_backward(ctx, a, pre, dy, dx, dw, db);
+  UVIC_CHECK(dx.empty() || dx.raw() != a.x_pre.raw(), op, ": dx aliases x_pre");
+  on_cpu(ctx) ? cpu::linear_backward(ctx, a, dy, dx, dw, db) : cuda::linear_backward(ctx, a, dy, dx, dw, db);
 }
 
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {

@@ -12,11 +12,19 @@ struct LinearArgs {
   Tensor x, w, b, residual;
   Activation act = Activation::none;
 };
-// Overwrites y. pre [N, M], if not empty, receives x w^T + b, which backward needs whenever act is not none.
+// Overwrites y. pre [N, M], if not empty, receives x w^T + b: what backward needs of act.
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre = {});
-// Overwrites dx [N, K] (skipped if empty), adds to dw [M, K] f32 and db [M] f32 (each skipped if empty). dy [N, M] is
-// only read: it is also the residual's gradient. dx may not alias dy.
-void linear_backward(Context& ctx, const LinearArgs& a, Tensor pre, Tensor dy, Tensor dx, Tensor dw, Tensor db);
+
+// dy [N, M] is the gradient of x w^T + b, so act has been dealt with by who made dy: the layer that has act's result as
+// its x, and which multiplies by the derivative while dx is still in registers.
+struct LinearBackwardArgs {
+  Tensor x, w;                          // as in LinearArgs
+  Activation x_act = Activation::none;  // x = x_act(x_pre)
+  Tensor x_pre;                         // [N, K]; empty if x_act is none
+};
+// Overwrites dx [N, K] with the gradient of x_pre, which without x_act is x; adds to dw [M, K] f32 and db [M] f32. Each
+// is skipped if empty. dy is only read: it is also the residual's gradient. dx may not alias dy or x_pre.
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db);
 
 // y = [x ; skip] w^T + b without ever making the concatenation: U-ViT's long skip.
 // x, skip [N, K], w [M, 2K] with x's columns first, b [M], y [N, M], one dtype.

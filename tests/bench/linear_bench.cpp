@@ -37,12 +37,13 @@ void measure(benchmark::State& state, Size s, Pass pass, Isa isa, DType dtype, i
   const OwnedTensor dw({}, DType::f32, {s.M, s.K});
   const LinearArgs plain{x.tensor, w.tensor, {}, {}, Activation::none};
   const LinearArgs gelu{x.tensor, w.tensor, b.tensor, {}, Activation::gelu};
+  const LinearBackwardArgs backward{x.tensor, w.tensor};
   const auto run = [&] {
     switch (pass) {
       case Pass::forward: return linear_forward(ctx, plain, y.tensor);
       case Pass::gelu: return linear_forward(ctx, gelu, y.tensor, pre.tensor);
-      case Pass::dx: return linear_backward(ctx, plain, {}, y.tensor, dx.tensor, {}, {});
-      case Pass::dw: return linear_backward(ctx, plain, {}, y.tensor, {}, dw.tensor, {});
+      case Pass::dx: return linear_backward(ctx, backward, y.tensor, dx.tensor, {}, {});
+      case Pass::dw: return linear_backward(ctx, backward, y.tensor, {}, dw.tensor, {});
     }
   };
   run();

@@ -20,8 +20,7 @@ TEST_P(LinearContractTest, SumsAreInF32) {
   skip_linear_forward(ctx, {row.tensor, row.tensor, both.tensor, {}}, skip_y.tensor);
   EXPECT_EQ(at(skip_y.tensor, 0), 2000);
   const OwnedTensor one = tensor_of(dtype(), {1, 1}, {1.0});
-  linear_backward(ctx, {.x = column.tensor, .w = one.tensor, .b = {}, .residual = {}}, {}, column.tensor, {}, dw.tensor,
-                  db.tensor);
+  linear_backward(ctx, {.x = column.tensor, .w = one.tensor, .x_pre = {}}, column.tensor, {}, dw.tensor, db.tensor);
   EXPECT_EQ(at(dw.tensor, 0), 1000);
   EXPECT_EQ(at(db.tensor, 0), 1000);
 }
@@ -36,7 +35,8 @@ TEST_P(LinearContractTest, RepeatsToTheBitAndGivesScratchBack) {
     const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
     const Arena::Mark before = ctx.arena().mark();
     linear_forward(ctx, c.args, y.tensor, pre.tensor);
-    linear_backward(ctx, c.args, pre.tensor, dy.tensor, dx.tensor, dw.tensor, db.tensor);
+    linear_backward(ctx, {c.x.tensor, c.w.tensor, Activation::gelu, c.x.tensor}, dy.tensor, dx.tensor, dw.tensor,
+                    db.tensor);
     EXPECT_EQ(ctx.arena().mark(), before);
     const std::vector<std::vector<double>> got = {values(y.tensor), values(pre.tensor), values(dx.tensor),
                                                   values(dw.tensor), values(db.tensor)};
@@ -63,10 +63,13 @@ TEST(LinearThreads, DoNotChangeAmxResults) {
     std::vector<std::vector<double>> first;
     for (const int threads : {1, 2, 3, 4}) {
       Context ctx({.device = {}, .threads = threads, .isa = Isa::amx});
-      const OwnedTensor y({}, DType::bf16, {s.N, s.M}), dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+      const OwnedTensor y({}, DType::bf16, {s.N, s.M}), dx({}, DType::bf16, {s.N, s.K});
+      const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
       linear_forward(ctx, c.args, y.tensor);
-      linear_backward(ctx, c.args, c.r.tensor, c.r.tensor, {}, dw.tensor, db.tensor);
-      const std::vector<std::vector<double>> got = {values(y.tensor), values(dw.tensor), values(db.tensor)};
+      linear_backward(ctx, {c.x.tensor, c.w.tensor, Activation::gelu, c.x.tensor}, c.r.tensor, dx.tensor, dw.tensor,
+                      db.tensor);
+      const std::vector<std::vector<double>> got = {values(y.tensor), values(dx.tensor), values(dw.tensor),
+                                                    values(db.tensor)};
       if (first.empty()) first = got;
       EXPECT_EQ(got, first) << threads << " threads";
     }
@@ -112,16 +115,14 @@ TEST(LinearErrors, NameTheOpAndTheShapes) {
   EXPECT_EQ(error_of([&] { linear_forward(ctx, good, half.tensor); }),
             "linear_forward: y is bf16 [4, 3], wanted f32 [4, 3]");
   EXPECT_EQ(error_of([&] { linear_forward(ctx, good, {}); }), "linear_forward: y is empty, wanted f32 [4, 3]");
-  bad = good;
-  bad.act = Activation::gelu;
-  EXPECT_EQ(error_of([&] { linear_backward(ctx, bad, {}, y.tensor, x.tensor, {}, {}); }),
-            "linear_backward: pre is empty, wanted f32 [4, 3]");
-  EXPECT_EQ(error_of([&] { linear_backward(ctx, good, {}, y.tensor, {}, half.tensor, {}); }),
+  const LinearBackwardArgs plain{x.tensor, w.tensor}, through{x.tensor, w.tensor, Activation::gelu, {}};
+  EXPECT_EQ(error_of([&] { linear_backward(ctx, through, y.tensor, x.tensor, {}, {}); }),
+            "linear_backward: x_pre is empty, wanted f32 [4, 8]");
+  EXPECT_EQ(error_of([&] { linear_backward(ctx, plain, y.tensor, {}, half.tensor, {}); }),
             "linear_backward: dw is bf16 [4, 3], wanted f32 [3, 8]");
   const OwnedTensor square({}, DType::f32, {8, 8});
   EXPECT_EQ(error_of([&] {
-              linear_backward(ctx, {.x = x.tensor, .w = square.tensor, .b = {}, .residual = {}}, {}, x.tensor, x.tensor,
-                              {}, {});
+              linear_backward(ctx, {.x = x.tensor, .w = square.tensor, .x_pre = {}}, x.tensor, x.tensor, {}, {});
             }),
             "linear_backward: dx aliases dy");
   EXPECT_EQ(error_of([&] {

@@ -40,13 +40,14 @@ struct LinearGradients {
   Values dx, dw, db;
 };
 
-// pre is given, not computed again: in bf16 the op sees it rounded.
-inline LinearGradients linear_backward(const Linear& c, const Values& pre, const Values& dy) {
+// dy is the gradient of x w^T + b; c's act and residual do not matter. With x_act, x = x_act(x_pre) and dx is
+// x_pre's gradient.
+inline LinearGradients linear_backward(const Linear& c, const Values& dy, Activation x_act = Activation::none,
+                                       const Values& x_pre = {}) {
   LinearGradients g{Values(c.x.size()), Values(c.w.size()), Values(static_cast<size_t>(c.M))};
   for (int64_t n = 0; n < c.N; ++n)
     for (int64_t m = 0; m < c.M; ++m) {
-      const auto at = static_cast<size_t>(n * c.M + m);
-      const double d = c.act == Activation::none ? dy[at] : dy[at] * activation_derivative(c.act, pre[at]);
+      const double d = dy[static_cast<size_t>(n * c.M + m)];
       g.db[static_cast<size_t>(m)] += d;
       for (int64_t k = 0; k < c.K; ++k) {
         const auto in = static_cast<size_t>(n * c.K + k), weight = static_cast<size_t>(m * c.K + k);
@@ -54,6 +55,8 @@ inline LinearGradients linear_backward(const Linear& c, const Values& pre, const
         g.dw[weight] += d * c.x[in];
       }
     }
+  for (size_t i = 0; i < g.dx.size() && x_act != Activation::none; ++i)
+    g.dx[i] *= activation_derivative(x_act, x_pre[i]);
   return g;
 }
 

@@ -29,10 +29,10 @@ void forward_as(const float* sums, const T* residual, T* pre, T* y, int64_t n) {
 }
 
 template <class Act, class T>
-void backward_as(const T* pre, const T* dy, T* dpre, int64_t n) {
+void backward_as(const T* pre, const float* sums, T* dpre, int64_t n) {
   int64_t i = 0;
-  for (; i + F32::kLanes <= n; i += F32::kLanes) store(dpre + i, load(dy + i) * Act::derivative(load(pre + i)));
-  if (i < n) store(dpre + i, load(dy + i, n - i) * Act::derivative(load(pre + i, n - i)), n - i);
+  for (; i + F32::kLanes <= n; i += F32::kLanes) store(dpre + i, load(sums + i) * Act::derivative(load(pre + i)));
+  if (i < n) store(dpre + i, load(sums + i, n - i) * Act::derivative(load(pre + i, n - i)), n - i);
 }
 
 template <class T>
@@ -45,11 +45,11 @@ void forward(Activation act, const float* sums, const T* residual, T* pre, T* y,
 }
 
 template <class T>
-void backward(Activation act, const T* pre, const T* dy, T* dpre, int64_t n) {
+void backward(Activation act, const T* pre, const float* sums, T* dpre, int64_t n) {
   switch (act) {
-    case Activation::none: return backward_as<Identity>(pre, dy, dpre, n);
-    case Activation::gelu: return backward_as<Gelu>(pre, dy, dpre, n);
-    case Activation::silu: return backward_as<Silu>(pre, dy, dpre, n);
+    case Activation::none: return backward_as<Identity>(pre, sums, dpre, n);
+    case Activation::gelu: return backward_as<Gelu>(pre, sums, dpre, n);
+    case Activation::silu: return backward_as<Silu>(pre, sums, dpre, n);
   }
 }
 

@@ -11,8 +11,8 @@ struct ActivationKernels {
   struct Of {
     // pre = sums and y = act(sums) + residual; residual may be null, pre and y may be sums.
     void (*forward)(Activation act, const float* sums, const T* residual, T* pre, T* y, int64_t n);
-    // dpre = dy * act'(pre)
-    void (*backward)(Activation act, const T* pre, const T* dy, T* dpre, int64_t n);
+    // dpre = sums * act'(pre); dpre may be sums
+    void (*backward)(Activation act, const T* pre, const float* sums, T* dpre, int64_t n);
     // sums[j] = the sum of x[i][j] over the rows i, in order
     void (*column_sums)(const T* x, int64_t rows, int64_t columns, float* sums);
   };

@@ -30,7 +30,8 @@ struct Epilogue {
   void* c;
   bool c_is_f32, accumulate;
   Activation act;
-  const bf16 *bias, *residual;
+  bool backward;
+  const bf16* residual;
   bf16* pre;
   int64_t rows, columns, c_stride, residual_stride, pre_stride;
 };
@@ -45,7 +46,8 @@ struct Product {
   int64_t a_panels;
   const bf16* b;
   int64_t b_panels, panel_stride, steps;
-  float* sums;  // scratch, kSums of them
+  float* sums;        // scratch, kSums of them
+  const float* bias;  // for the columns of these panels, all 32 of each; may be null
   int64_t row, column;
 };
 
