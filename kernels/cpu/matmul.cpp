@@ -20,16 +20,17 @@ constexpr int64_t kInnerLimit = 2560;
 
 int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
-// Threads as a grid over panels of rows and columns, so that the largest share is the smallest it can be.
+// Threads as a grid over panels of rows and columns, so that the largest share of work is the smallest it can be. Each
+// thread packs its rows of a for itself, which takes as long as multiplying them with kPackCost panels of b.
+constexpr int64_t kPackCost = 4;
 struct Grid {
   int64_t rows = 1, columns = 1;
 };
 Grid grid_of(int64_t row_panels, int64_t column_panels, int64_t threads) {
   Grid best{threads, 1};
-  const auto share = [&](Grid g) { return pieces(row_panels, g.rows) * pieces(column_panels, g.columns); };
+  const auto cost = [&](Grid g) { return pieces(row_panels, g.rows) * (pieces(column_panels, g.columns) + kPackCost); };
   for (int64_t columns = 2; columns <= threads; ++columns)
-    if (threads % columns == 0 && share({threads / columns, columns}) < share(best))
-      best = {threads / columns, columns};
+    if (threads % columns == 0 && cost({threads / columns, columns}) < cost(best)) best = {threads / columns, columns};
   return best;
 }
 
