@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kChunkPanels = 16;
 // Of the inner dimension, packed at a time where sums are added to c anyway: bounds scratch for weight gradients, whose
 // inner dimension is the batch.
-constexpr int64_t kInnerLimit = 2560;
+constexpr int64_t kInnerLimit = 1280;
 
 int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
