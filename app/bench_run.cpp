@@ -172,6 +172,7 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   const UViC net(store, c);
   store.allocate_for_inference(dtype);
   store.initialise(ctx, 1);
+  store.prepack(ctx);
   GeneratorOptions options;
   options.sampler.steps = r.steps;
   const Generator generator(net, schedule_of("vp"), options);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 
 #include "kernels/core/error.h"
 
@@ -19,7 +20,9 @@ namespace {
 void spin_briefly(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   setenv("GOMP_SPINCOUNT", "2000", 0);
-  execv("/proc/self/exe", argv);  // comes back only where it cannot be done: it then runs on as it is
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);  // under its own name, for ps and top
+  execv(self.c_str(), argv);  // comes back only where it cannot be done: it then runs on as it is
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ LoadedModel load_model(Context& ctx, const fs::path& path, DType dtype) {
   model.net = std::make_unique<UViC>(*model.store, model.info.config);
   model.store->allocate_for_inference(dtype);
   load_weights(ctx, weights, *model.store, Role::working);
+  model.store->prepack(ctx);
   return model;
 }
 

@@ -11,14 +11,14 @@ namespace uvic {
 Linear::Linear(ParamStore& store, const std::string& name, int64_t in, int64_t out, bool bias)
     : store_(&store),
       out_(out),
-      weight_(store.add(name + ".weight", {out, in}, Init::normal_002)),
+      weight_(store.add_linear(name + ".weight", out, in)),
       bias_(bias ? store.add(name + ".bias", {out}, Init::zeros) : -1) {}
 
 Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor residual, Tensor y) const {
   if (y.empty()) y = ctx.empty(x.dtype(), {x.dim(0), out_});
   Tensor pre = s && act != Activation::none ? ctx.like(y) : Tensor{};
   const Tensor b = bias_ < 0 ? Tensor{} : store_->value(bias_);
-  linear_forward(ctx, {x, store_->value(weight_), b, residual, act}, y, pre);
+  linear_forward(ctx, {x, store_->value(weight_), b, residual, act, store_->prepacked(weight_)}, y, pre);
   if (s) *s = {x, pre};
   return y;
 }
@@ -32,18 +32,18 @@ void Linear::backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activa
 
 SkipLinear::SkipLinear(ParamStore& store, const std::string& name, int64_t width)
     : store_(&store),
-      weight_(store.add(name + ".weight", {width, 2 * width}, Init::normal_002)),
+      weight_(store.add_linear(name + ".weight", width, width, 2)),
       bias_(store.add(name + ".bias", {width}, Init::zeros)) {}
 
 Tensor SkipLinear::forward(Context& ctx, Tensor x, Tensor skip, Saved* s) const {
   Tensor y = ctx.like(x);
-  skip_linear_forward(ctx, {x, skip, store_->value(weight_), store_->value(bias_)}, y);
+  skip_linear_forward(ctx, {x, skip, store_->value(weight_), store_->value(bias_), store_->prepacked(weight_)}, y);
   if (s) *s = {x, skip};
   return y;
 }
 
 void SkipLinear::backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Tensor dskip) const {
-  skip_linear_backward(ctx, {s.x, s.skip, store_->value(weight_), store_->value(bias_)}, dy, dx, dskip,
+  skip_linear_backward(ctx, {s.x, s.skip, store_->value(weight_), store_->value(bias_), {}}, dy, dx, dskip,
                        store_->grad(weight_), store_->grad(bias_));
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/ops/linear.h"
 #include "kernels/ops/pointwise.h"
 
 namespace uvic {
@@ -34,6 +35,24 @@ int ParamStore::add(std::string name, Shape shape, Init init, int64_t fan_in) {
   params_.push_back({std::move(name), shape, size_, init, fan_in});
   size_ += (shape.numel() + kAlign - 1) / kAlign * kAlign;
   return static_cast<int>(params_.size()) - 1;
+}
+
+int ParamStore::add_linear(std::string name, int64_t out, int64_t in, int inputs) {
+  const int id = add(std::move(name), {out, inputs * in}, Init::normal_002);
+  params_.back().inputs = inputs;
+  return id;
+}
+
+void ParamStore::prepack(Context& ctx) {
+  prepacked_.clear();
+  for (size_t id = 0; id < params_.size(); ++id) {
+    const Tensor w = value(static_cast<int>(id));
+    switch (params_[id].inputs) {
+      case 1: prepacked_.push_back(prepack_linear(ctx, w)); break;
+      case 2: prepacked_.push_back(prepack_skip_linear(ctx, w)); break;
+      default: prepacked_.emplace_back();
+    }
+  }
 }
 
 int64_t ParamStore::count() const {
@@ -72,6 +91,7 @@ Tensor ParamStore::view(Role role, int id) const {
 }
 
 void ParamStore::initialise(Context& ctx, uint64_t seed) {
+  prepacked_.clear();
   const bool training = !flat(Role::master).empty();
   OwnedTensor host({}, DType::f32, {size_});
   float* out = host.tensor.data<float>();

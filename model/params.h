@@ -25,13 +25,15 @@ class ParamStore {
     int64_t offset = 0;  // elements, in every role
     Init init = Init::zeros;
     int64_t fan_in = 0;  // for uniform_fan_in: U(-1, 1) / sqrt(fan_in)
+    int inputs = 0;      // of a linear layer's weight: the inputs that lie side by side in its columns; else 0
   };
 
   explicit ParamStore(Device device) : device_(device) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
-  int add(std::string name, Shape shape, Init init, int64_t fan_in = 0);  // before any allocation
+  int add(std::string name, Shape shape, Init init, int64_t fan_in = 0);      // before any allocation
+  int add_linear(std::string name, int64_t out, int64_t in, int inputs = 1);  // a weight [out, inputs * in]
   const std::vector<Param>& params() const { return params_; }
   int64_t count() const;                    // learnable numbers
   int find(const std::string& name) const;  // -1 if there is none
@@ -40,6 +42,10 @@ class ParamStore {
   void allocate_for_inference(DType dtype);
   void allocate_for_training(DType dtype);
 
+  // Inference, once the weights are final: keeps those of linear layers in the backend's order as well.
+  void prepack(Context& ctx);
+
+  Tensor prepacked(int id) const { return prepacked_.empty() ? Tensor{} : prepacked_[static_cast<size_t>(id)].tensor; }
   Tensor value(int id) const { return view(Role::working, id); }
   Tensor grad(int id) const { return view(Role::grad, id); }  // empty in inference
   Tensor view(Role role, int id) const;
@@ -61,6 +67,7 @@ class ParamStore {
   DType dtype_ = DType::f32;
   OwnedTensor roles_[6];
   Tensor working_;
+  std::vector<OwnedTensor> prepacked_;  // by parameter, or none at all
 };
 
 }  // namespace uvic

@@ -39,8 +39,11 @@ void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
                .bias = a.b.raw(),
                .act = a.act,
                .residual = matrix(a.residual),
-               .pre = matrix(pre)});
+               .pre = matrix(pre),
+               .packed_b = a.prepacked});
 }
+
+OwnedTensor prepack_linear(Context& ctx, Tensor w) { return pack_right_side(ctx, matrix(w).transposed()); }
 
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   const auto scope = ctx.scope("linear");
@@ -66,7 +69,14 @@ void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
                .c = matrix(y),
                .a2 = matrix(a.skip),
                .b2 = w.column_range(k, 2 * k).transposed(),
-               .bias = a.b.raw()});
+               .bias = a.b.raw(),
+               .packed_b = a.prepacked});
+}
+
+OwnedTensor prepack_skip_linear(Context& ctx, Tensor w) {
+  const int64_t k = w.dim(1) / 2;
+  const Matrix both = matrix(w);
+  return pack_right_side(ctx, both.column_range(0, k).transposed(), both.column_range(k, 2 * k).transposed());
 }
 
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,

@@ -38,28 +38,49 @@ amx::Operand lanes_are_rows(const Matrix& m) {
   return {static_cast<const bf16*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride};
 }
 
-// a b + a2 b2 is one product over both inner dimensions, each padded to whole steps.
-void multiply_amx(Context& ctx, const Matmul& m) {
-  const amx::Operand a[] = {lanes_are_rows(m.a), lanes_are_rows(m.a2)};
-  const amx::Operand b[] = {lanes_are_rows(m.b.transposed()), lanes_are_rows(m.b2.transposed())};
-  const int64_t inner[] = {pieces(m.a.columns, amx::kStep), pieces(m.a2.columns, amx::kStep)};
-  const int64_t steps = inner[0] + inner[1], panel_size = steps * amx::kTiles;
-  const int64_t row_panels = pieces(m.c.rows, amx::kPanel), column_panels = pieces(m.c.columns, amx::kPanel);
-  const auto part = [&](int i) { return i == 0 ? 0 : inner[0] * amx::kTiles; };
+bool by_amx(const Context& ctx, DType dtype) { return ctx.isa() >= Isa::amx && dtype == DType::bf16; }
 
-  bf16* packed_b = ctx.empty(DType::bf16, {column_panels, panel_size}).data<bf16>();
+// How a b + a2 b2 is packed: one product over both inner dimensions, each padded to whole steps.
+struct Layout {
+  int64_t inner[2];  // steps
+  int64_t column_panels;
+  Layout(const Matrix& b, const Matrix& b2)
+      : inner{pieces(b.rows, amx::kStep), pieces(b2.rows, amx::kStep)}, column_panels(pieces(b.columns, amx::kPanel)) {}
+  int64_t steps() const { return inner[0] + inner[1]; }
+  int64_t panel_size() const { return steps() * amx::kTiles; }
+  int64_t part(int i) const { return i == 0 ? 0 : inner[0] * amx::kTiles; }  // where b2 begins in a panel
+  Shape shape() const { return {column_panels, panel_size()}; }
+};
+
+void pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2, const Layout& layout, bf16* to) {
+  const amx::Operand from[] = {lanes_are_rows(b.transposed()), lanes_are_rows(b2.transposed())};
   for (int i = 0; i < 2; ++i) {
     // Along whichever way memory runs.
-    const bool by_panels = b[i].inner_stride == 1;
-    const int64_t n = by_panels ? column_panels : inner[i];
+    const bool by_panels = from[i].inner_stride == 1;
+    const int64_t n = by_panels ? layout.column_panels : layout.inner[i];
     if (n == 0) continue;
     parallel_for(ctx, n, pieces(n, ctx.threads()), [&](int64_t begin, int64_t end) {
-      const amx::Range panels = by_panels ? amx::Range{begin, end} : amx::Range{0, column_panels};
-      const amx::Range here = by_panels ? amx::Range{0, inner[i]} : amx::Range{begin, end};
-      bf16* to = packed_b + panels.begin * panel_size + part(i) + here.begin * amx::kTiles;
-      amx::pack(amx::Side::b, b[i], panels, here, to, panel_size);
+      const amx::Range panels = by_panels ? amx::Range{begin, end} : amx::Range{0, layout.column_panels};
+      const amx::Range here = by_panels ? amx::Range{0, layout.inner[i]} : amx::Range{begin, end};
+      bf16* first = to + panels.begin * layout.panel_size() + layout.part(i) + here.begin * amx::kTiles;
+      amx::pack(amx::Side::b, from[i], panels, here, first, layout.panel_size());
     });
   }
+}
+
+void multiply_amx(Context& ctx, const Matmul& m) {
+  const amx::Operand a[] = {lanes_are_rows(m.a), lanes_are_rows(m.a2)};
+  const Layout layout(m.b, m.b2);
+  const int64_t panel_size = layout.panel_size(), column_panels = layout.column_panels;
+  const int64_t row_panels = pieces(m.c.rows, amx::kPanel);
+
+  Tensor right = m.packed_b;
+  if (right.empty()) {
+    right = ctx.empty(DType::bf16, layout.shape());
+    pack_right_side(ctx, m.b, m.b2, layout, right.data<bf16>());
+  }
+  UVIC_CHECK(right.shape() == layout.shape(), "matmul: packed_b is ", right.shape(), ", wanted ", layout.shape());
+  const bf16* packed_b = right.data<bf16>();
 
   float* bias = nullptr;
   if (m.bias) {
@@ -91,13 +112,14 @@ void multiply_amx(Context& ctx, const Matmul& m) {
     bf16* chunk = packed_a + thread * chunk_size;
     for (int64_t p = rows.begin; p < rows.end; p += chunk_panels) {
       const amx::Range panels{p, std::min(rows.end, p + chunk_panels)};
-      for (int f = 0; f < 2; ++f) amx::pack(amx::Side::a, a[f], panels, {0, inner[f]}, chunk + part(f), panel_size);
+      for (int f = 0; f < 2; ++f)
+        amx::pack(amx::Side::a, a[f], panels, {0, layout.inner[f]}, chunk + layout.part(f), panel_size);
       amx::multiply({.a = chunk,
                      .a_panels = panels.end - p,
                      .b = packed_b + columns.begin * panel_size,
                      .b_panels = columns.end - columns.begin,
                      .panel_stride = panel_size,
-                     .steps = steps,
+                     .steps = layout.steps(),
                      .sums = sums + thread * amx::kSums,
                      .bias = bias ? bias + columns.begin * amx::kPanel : nullptr,
                      .row = p * amx::kPanel,
@@ -160,7 +182,7 @@ void multiply_by_plans(Context& ctx, const Matmul& m) {
 // oneDNN has no long skip without the concatenation, and keeps nothing for backward while it applies an activation.
 void matmul(Context& ctx, const Matmul& m) {
   const auto scope = ctx.scope("matmul");
-  if (ctx.isa() < Isa::amx || m.a.dtype != DType::bf16) return multiply_by_plans(ctx, m);
+  if (!by_amx(ctx, m.a.dtype)) return multiply_by_plans(ctx, m);
   if (!m.accumulate) return multiply_amx(ctx, m);
   const int64_t parts = pieces(m.a.columns, kInnerLimit);
   for (int64_t i = 0; i < parts; ++i) {
@@ -169,6 +191,14 @@ void matmul(Context& ctx, const Matmul& m) {
     multiply_amx(ctx,
                  {.a = m.a.column_range(begin, end), .b = m.b.row_range(begin, end), .c = m.c, .accumulate = true});
   }
+}
+
+OwnedTensor pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2) {
+  if (!by_amx(ctx, b.dtype)) return {};
+  const Layout layout(b, b2);
+  OwnedTensor packed(ctx.device(), DType::bf16, layout.shape());
+  pack_right_side(ctx, b, b2, layout, packed.tensor.data<bf16>());
+  return packed;
 }
 
 }  // namespace uvic::cpu

@@ -33,11 +33,15 @@ struct Matmul {
   Activation act = Activation::none;
   Matrix residual = {}, pre = {};  // [R, C], dtype of a; may be none
   bool backward = false;           // c = (a b) act'(pre): pre is read, and there is nothing else
+  Tensor packed_b = {};            // b and b2 by pack_right_side, or empty
   bool accumulate = false;         // c += a b: c is f32, and there is nothing else
 };
 
 // By AMX tiles where ctx has them and the operands are bf16, else by Plans. Scratch comes from ctx.arena() and is given
 // back. The same bits on every run with the same number of threads; by AMX, with any number.
 void matmul(Context& ctx, const Matmul& m);
+
+// b and b2 (or none) in the order in which AMX products read them; empty where matmul would not take these by AMX.
+OwnedTensor pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2 = {});
 
 }  // namespace uvic::cpu

@@ -24,6 +24,8 @@ void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, 
 
 void linear_forward(Context&, const LinearArgs&, Tensor, Tensor) { absent(); }
 void linear_backward(Context&, const LinearBackwardArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
+OwnedTensor prepack_linear(Context&, Tensor) { absent(); }
+OwnedTensor prepack_skip_linear(Context&, Tensor) { absent(); }
 void skip_linear_forward(Context&, const SkipLinearArgs&, Tensor) { absent(); }
 void skip_linear_backward(Context&, const SkipLinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 

@@ -9,6 +9,8 @@ void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tenso
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
                           Tensor db);
+OwnedTensor prepack_linear(Context& ctx, Tensor w);
+OwnedTensor prepack_skip_linear(Context& ctx, Tensor w);
 }  // namespace cpu
 namespace cuda {
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre);
@@ -16,6 +18,8 @@ void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tenso
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
                           Tensor db);
+OwnedTensor prepack_linear(Context& ctx, Tensor w);
+OwnedTensor prepack_skip_linear(Context& ctx, Tensor w);
 }  // namespace cuda
 
 namespace {
@@ -84,6 +88,19 @@ void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tens
   UVIC_CHECK(dskip.empty() || dskip.raw() != dy.raw(), op, ": dskip aliases dy");
   on_cpu(ctx) ? cpu::skip_linear_backward(ctx, a, dy, dx, dskip, dw, db)
               : cuda::skip_linear_backward(ctx, a, dy, dx, dskip, dw, db);
+}
+
+OwnedTensor prepack_linear(Context& ctx, Tensor w) {
+  check_rank("prepack_linear", "w", w, 2);
+  check_dtype("prepack_linear", "w", w, {DType::f32, DType::bf16});
+  return on_cpu(ctx) ? cpu::prepack_linear(ctx, w) : cuda::prepack_linear(ctx, w);
+}
+
+OwnedTensor prepack_skip_linear(Context& ctx, Tensor w) {
+  check_rank("prepack_skip_linear", "w", w, 2);
+  check_dtype("prepack_skip_linear", "w", w, {DType::f32, DType::bf16});
+  UVIC_CHECK(w.dim(1) % 2 == 0, "prepack_skip_linear: w ", w.shape(), " has no halves");
+  return on_cpu(ctx) ? cpu::prepack_skip_linear(ctx, w) : cuda::prepack_skip_linear(ctx, w);
 }
 
 }  // namespace uvic

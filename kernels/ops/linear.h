@@ -11,6 +11,7 @@ namespace uvic {
 struct LinearArgs {
   Tensor x, w, b, residual;
   Activation act = Activation::none;
+  Tensor prepacked;  // w by prepack_linear, or empty
 };
 // Overwrites y. pre [N, M], if not empty, receives x w^T + b: what backward needs of act.
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre = {});
@@ -26,14 +27,21 @@ struct LinearBackwardArgs {
 // is skipped if empty. dy is only read: it is also the residual's gradient. dx may not alias dy or x_pre.
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db);
 
+// w [M, K] once more, in the order in which the backend reads it, for weights that stay as they are: linear_forward
+// then need not bring them there at every call. Empty if the backend has no such order. It must not outlive a change of
+// w.
+OwnedTensor prepack_linear(Context& ctx, Tensor w);
+
 // y = [x ; skip] w^T + b without ever making the concatenation: U-ViT's long skip.
 // x, skip [N, K], w [M, 2K] with x's columns first, b [M], y [N, M], one dtype.
 struct SkipLinearArgs {
   Tensor x, skip, w, b;
+  Tensor prepacked;  // w by prepack_skip_linear, or empty
 };
 void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y);
 // Overwrites dx and dskip [N, K], adds to dw [M, 2K] f32 and db [M] f32. dx and dskip may not alias dy.
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
                           Tensor db);
+OwnedTensor prepack_skip_linear(Context& ctx, Tensor w);  // as prepack_linear, w [M, 2K]
 
 }  // namespace uvic

@@ -35,8 +35,8 @@ void measure(benchmark::State& state, Size s, Pass pass, Isa isa, DType dtype, i
   const OwnedTensor x = random(dtype, {s.N, s.K}), w = random(dtype, {s.M, s.K}), b = random(dtype, {s.M});
   const OwnedTensor y = random(dtype, {s.N, s.M}), pre = random(dtype, {s.N, s.M}), dx = random(dtype, {s.N, s.K});
   const OwnedTensor dw({}, DType::f32, {s.M, s.K});
-  const LinearArgs plain{x.tensor, w.tensor, {}, {}, Activation::none};
-  const LinearArgs gelu{x.tensor, w.tensor, b.tensor, {}, Activation::gelu};
+  const LinearArgs plain{x.tensor, w.tensor, {}, {}, Activation::none, {}};
+  const LinearArgs gelu{x.tensor, w.tensor, b.tensor, {}, Activation::gelu, {}};
   const LinearBackwardArgs backward{x.tensor, w.tensor};
   const auto run = [&] {
     switch (pass) {

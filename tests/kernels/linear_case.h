@@ -21,7 +21,7 @@ struct LinearCase {
       : x(random_tensor(dtype, {s.N, s.K}, 1)), w(random_tensor(dtype, {s.M, s.K}, 2, 2 / std::sqrt(double(s.K)))) {
     if (bias) b = random_tensor(dtype, {s.M}, 3);
     if (residual) r = random_tensor(dtype, {s.N, s.M}, 4);
-    args = {x.tensor, w.tensor, b.tensor, r.tensor, act};
+    args = {x.tensor, w.tensor, b.tensor, r.tensor, act, {}};
     want = {s.N, s.K, s.M, values(x.tensor), values(w.tensor), {}, {}, act};
     if (bias) want.b = values(b.tensor);
     if (residual) want.residual = values(r.tensor);

@@ -14,10 +14,10 @@ TEST_P(LinearContractTest, SumsAreInF32) {
   const std::vector<double> ones(size_t(n), 1.0);
   const OwnedTensor row = tensor_of(dtype(), {1, n}, ones), column = tensor_of(dtype(), {n, 1}, ones);
   const OwnedTensor y = tensor({1, 1}), skip_y = tensor({1, 1}), dw({}, DType::f32, {1, 1}), db({}, DType::f32, {1});
-  linear_forward(ctx, {.x = row.tensor, .w = row.tensor, .b = {}, .residual = {}}, y.tensor);
+  linear_forward(ctx, {.x = row.tensor, .w = row.tensor, .b = {}, .residual = {}, .prepacked = {}}, y.tensor);
   EXPECT_EQ(at(y.tensor, 0), 1000);
   const OwnedTensor both = tensor_of(dtype(), {1, 2 * n}, std::vector<double>(size_t(2 * n), 1.0));
-  skip_linear_forward(ctx, {row.tensor, row.tensor, both.tensor, {}}, skip_y.tensor);
+  skip_linear_forward(ctx, {row.tensor, row.tensor, both.tensor, {}, {}}, skip_y.tensor);
   EXPECT_EQ(at(skip_y.tensor, 0), 2000);
   const OwnedTensor one = tensor_of(dtype(), {1, 1}, {1.0});
   linear_backward(ctx, {.x = column.tensor, .w = one.tensor, .x_pre = {}}, column.tensor, {}, dw.tensor, db.tensor);
@@ -76,6 +76,29 @@ TEST(LinearThreads, DoNotChangeAmxResults) {
   }
 }
 
+// Weights that were brought into the backend's order beforehand are the same weights.
+TEST_P(LinearContractTest, PrepackedWeightsGiveTheSameBits) {
+  for (const LinearSize& s : {LinearSize{17, 96, 33}, LinearSize{66, 544, 40}}) {
+    SCOPED_TRACE(describe(s));
+    const LinearCase c(s, dtype(), Activation::gelu, true, true);
+    const OwnedTensor packed = prepack_linear(ctx, c.w.tensor), y = tensor({s.N, s.M}), again = tensor({s.N, s.M});
+    EXPECT_EQ(packed.tensor.empty(), ctx.isa() < Isa::amx || dtype() != DType::bf16);
+    LinearArgs args = c.args;
+    args.prepacked = packed.tensor;
+    linear_forward(ctx, c.args, y.tensor);
+    linear_forward(ctx, args, again.tensor);
+    EXPECT_EQ(values(again.tensor), values(y.tensor));
+
+    const LinearCase joined({s.N, 2 * s.K, s.M}, dtype(), Activation::none, true, false);
+    const OwnedTensor halves = prepack_skip_linear(ctx, joined.w.tensor);
+    SkipLinearArgs skip{c.x.tensor, c.x.tensor, joined.w.tensor, joined.b.tensor, {}};
+    skip_linear_forward(ctx, skip, y.tensor);
+    skip.prepacked = halves.tensor;
+    skip_linear_forward(ctx, skip, again.tensor);
+    EXPECT_EQ(values(again.tensor), values(y.tensor));
+  }
+}
+
 // A row's result depends on that row alone, whatever the batch around it.
 TEST_P(LinearContractTest, RowsAreIndependent) {
   const LinearSize s{66, 96, 192};
@@ -93,13 +116,13 @@ TEST(LinearErrors, NameTheOpAndTheShapes) {
   Context ctx;
   const OwnedTensor x({}, DType::f32, {4, 8}), w({}, DType::f32, {3, 8}), wide({}, DType::f32, {3, 16});
   const OwnedTensor y({}, DType::f32, {4, 3}), half({}, DType::bf16, {4, 3}), b({}, DType::f32, {3});
-  const LinearArgs good{x.tensor, w.tensor, b.tensor, {}, Activation::none};
+  const LinearArgs good{x.tensor, w.tensor, b.tensor, {}, Activation::none, {}};
   LinearArgs bad = good;
   bad.w = wide.tensor;
   EXPECT_EQ(error_of([&] { linear_forward(ctx, bad, y.tensor); }),
             "linear_forward: x [4, 8] and w [3, 16] disagree on K: 8 against 16");
   EXPECT_EQ(error_of([&] {
-              skip_linear_forward(ctx, {x.tensor, x.tensor, w.tensor, {}}, y.tensor);
+              skip_linear_forward(ctx, {x.tensor, x.tensor, w.tensor, {}, {}}, y.tensor);
             }),
             "skip_linear_forward: x [4, 8] and w [3, 8] disagree on K: 16 against 8");
   bad = good;
@@ -126,7 +149,7 @@ TEST(LinearErrors, NameTheOpAndTheShapes) {
             }),
             "linear_backward: dx aliases dy");
   EXPECT_EQ(error_of([&] {
-              skip_linear_backward(ctx, {x.tensor, y.tensor, wide.tensor, {}}, y.tensor, {}, {}, {}, {});
+              skip_linear_backward(ctx, {x.tensor, y.tensor, wide.tensor, {}, {}}, y.tensor, {}, {}, {}, {});
             }),
             "skip_linear_backward: skip is f32 [4, 3], wanted f32 [4, 8]");
 }

@@ -84,7 +84,7 @@ TEST_P(LinearTest, SkipLinearMatchesTheConcatenation) {
       SCOPED_TRACE(concat(describe(s), " bias ", bias));
       const LinearCase joined({s.N, 2 * s.K, s.M}, dtype(), Activation::none, bias, false);
       const OwnedTensor x = random_tensor(dtype(), {s.N, s.K}, 1), skip = random_tensor(dtype(), {s.N, s.K}, 11);
-      const SkipLinearArgs args{x.tensor, skip.tensor, joined.w.tensor, joined.b.tensor};
+      const SkipLinearArgs args{x.tensor, skip.tensor, joined.w.tensor, joined.b.tensor, {}};
       reference::Linear reference = joined.want;
       reference.x = reference::joined(values(x.tensor), values(skip.tensor), s.N, s.K);
 
