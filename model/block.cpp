@@ -43,19 +43,23 @@ Tensor Attention::backward(Context& ctx, const Saved& s, Tensor dy) const {
 // ---- Mlp -----------------------------------------------------------------------------------------------------------
 
 Mlp::Mlp(ParamStore& store, const std::string& name, const UViCConfig& config)
-    : fc1_(store, name + ".fc1", config.embed_dim, config.hidden(), true),
+    : hidden_(config.hidden()),
+      fc1_(store, name + ".fc1", config.embed_dim, config.hidden(), true),
       fc2_(store, name + ".fc2", config.hidden(), config.embed_dim, true) {}
 
 void Mlp::forward(Context& ctx, Tensor x, Tensor residual, Saved* s, Tensor y) const {
   auto scope = ctx.scope("mlp", s ? Keep::all : Keep::none);
-  Tensor h = fc1_.forward(ctx, x, part(s, &Saved::fc1), Activation::gelu);
+  Tensor pre = s ? ctx.empty(x.dtype(), {x.dim(0), hidden_}) : Tensor{};
+  auto inner = ctx.scope("hidden");  // the largest activation of all is not kept: backward makes it from pre again
+  Tensor h = fc1_.forward(ctx, x, part(s, &Saved::fc1), Activation::gelu, {}, {}, pre);
   fc2_.forward(ctx, h, part(s, &Saved::fc2), Activation::none, residual, y);
+  if (s) s->fc2.x = {};
 }
 
 Tensor Mlp::backward(Context& ctx, const Saved& s, Tensor dy) const {
   Tensor dx = ctx.like(dy);
   auto scope = ctx.scope("mlp");
-  Tensor dh = ctx.like(s.fc2.x);
+  Tensor dh = ctx.like(s.fc1.pre);
   fc2_.backward(ctx, s.fc2, dy, dh, Activation::gelu, s.fc1.pre);
   fc1_.backward(ctx, s.fc1, dh, dx);
   return dx;

@@ -43,6 +43,7 @@ class Mlp {
   Tensor backward(Context& ctx, const Saved& s, Tensor dy) const;
 
  private:
+  int64_t hidden_;
   Linear fc1_, fc2_;
 };
 

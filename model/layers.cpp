@@ -14,9 +14,9 @@ Linear::Linear(ParamStore& store, const std::string& name, int64_t in, int64_t o
       weight_(store.add_linear(name + ".weight", out, in)),
       bias_(bias ? store.add(name + ".bias", {out}, Init::zeros) : -1) {}
 
-Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor residual, Tensor y) const {
+Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor residual, Tensor y, Tensor pre) const {
   if (y.empty()) y = ctx.empty(x.dtype(), {x.dim(0), out_});
-  Tensor pre = s && act != Activation::none ? ctx.like(y) : Tensor{};
+  if (pre.empty() && s && act != Activation::none) pre = ctx.like(y);
   const Tensor b = bias_ < 0 ? Tensor{} : store_->value(bias_);
   linear_forward(ctx, {x, store_->value(weight_), b, residual, act, store_->prepacked(weight_)}, y, pre);
   if (s) *s = {x, pre};

@@ -17,11 +17,11 @@ class Linear {
   struct Saved {
     Tensor x, pre;
   };
-  // act(x w^T + b) + residual, into y if given.
+  // act(x w^T + b) + residual, into y and, where backward needs what act gets, into pre, if these are given.
   Tensor forward(Context& ctx, Tensor x, Saved* s, Activation act = Activation::none, Tensor residual = {},
-                 Tensor y = {}) const;
+                 Tensor y = {}, Tensor pre = {}) const;
   // dy is the gradient of x w^T + b. Overwrites dx (skipped if empty), adds to the parameters' gradients. Where x is
-  // the result x_act(x_pre) of another layer, dx is the gradient of x_pre.
+  // the result x_act(x_pre) of another layer, dx is the gradient of x_pre, and s need not hold x.
   void backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activation x_act = Activation::none,
                 Tensor x_pre = {}) const;
 

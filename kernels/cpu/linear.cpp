@@ -48,7 +48,14 @@ OwnedTensor prepack_linear(Context& ctx, Tensor w) { return pack_right_side(ctx,
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   const auto scope = ctx.scope("linear");
   bias_backward(ctx, dy, db);
-  if (dw) matmul(ctx, {.a = matrix(dy).transposed(), .b = matrix(a.x), .c = matrix(dw), .accumulate = true});
+  if (dw) {
+    const bool again = a.x.empty();
+    matmul(ctx, {.a = matrix(dy).transposed(),
+                 .b = matrix(again ? a.x_pre : a.x),
+                 .c = matrix(dw),
+                 .b_act = again ? a.x_act : Activation::none,
+                 .accumulate = true});
+  }
   if (!dx) return;
   const bool through = a.x_act != Activation::none;
   matmul(ctx, {.a = matrix(dy),

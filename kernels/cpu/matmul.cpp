@@ -34,8 +34,8 @@ Grid grid_of(int64_t row_panels, int64_t column_panels, int64_t threads) {
   return best;
 }
 
-amx::Operand lanes_are_rows(const Matrix& m) {
-  return {static_cast<const bf16*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride};
+amx::Operand lanes_are_rows(const Matrix& m, Activation act = Activation::none) {
+  return {static_cast<const bf16*>(m.data), m.rows, m.columns, m.row_stride, m.column_stride, act};
 }
 
 bool by_amx(const Context& ctx, DType dtype) { return ctx.isa() >= Isa::amx && dtype == DType::bf16; }
@@ -52,8 +52,9 @@ struct Layout {
   Shape shape() const { return {column_panels, panel_size()}; }
 };
 
-void pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2, const Layout& layout, bf16* to) {
-  const amx::Operand from[] = {lanes_are_rows(b.transposed()), lanes_are_rows(b2.transposed())};
+void pack_right_side(Context& ctx, const Matrix& b, Activation b_act, const Matrix& b2, const Layout& layout,
+                     bf16* to) {
+  const amx::Operand from[] = {lanes_are_rows(b.transposed(), b_act), lanes_are_rows(b2.transposed())};
   for (int i = 0; i < 2; ++i) {
     // Along whichever way memory runs.
     const bool by_panels = from[i].inner_stride == 1;
@@ -77,7 +78,7 @@ void multiply_amx(Context& ctx, const Matmul& m) {
   Tensor right = m.packed_b;
   if (right.empty()) {
     right = ctx.empty(DType::bf16, layout.shape());
-    pack_right_side(ctx, m.b, m.b2, layout, right.data<bf16>());
+    pack_right_side(ctx, m.b, m.b_act, m.b2, layout, right.data<bf16>());
   }
   UVIC_CHECK(right.shape() == layout.shape(), "matmul: packed_b is ", right.shape(), ", wanted ", layout.shape());
   const bf16* packed_b = right.data<bf16>();
@@ -145,6 +146,20 @@ void activate(Context& ctx, const Matmul& m, const Matrix& sums) {
   });
 }
 
+// act(x), where x has neither gaps nor transposition.
+Matrix applied(Context& ctx, Activation act, const Matrix& x) {
+  const auto& kernels = pick(ctx, avx2::activation_kernels, avx512::activation_kernels);
+  const Tensor y = ctx.empty(x.dtype, {x.rows, x.columns});
+  with_working(x.dtype, [&](auto element) {
+    using T = decltype(element);
+    parallel_for(ctx, x.rows, rows_for(x.columns), [&](int64_t begin, int64_t end) {
+      const int64_t at = begin * x.columns;
+      kernels.of<T>().apply(act, static_cast<const T*>(x.data) + at, y.data<T>() + at, (end - begin) * x.columns);
+    });
+  });
+  return matrix(y);
+}
+
 // What Plans::product does not have is added before or after it. In bf16, sums that are read again stay in f32, so that
 // nothing is rounded twice.
 void multiply_by_plans(Context& ctx, const Matmul& m) {
@@ -153,6 +168,7 @@ void multiply_by_plans(Context& ctx, const Matmul& m) {
   Matmul last = m;
   last.a2 = last.b2 = last.pre = {};
   last.backward = false;
+  if (m.b_act != Activation::none) last.b = applied(ctx, m.b_act, m.b);
   if (m.pre) {
     const Matrix& result = m.backward ? m.c : m.pre;
     last.c = result.dtype == DType::f32 ? result : f32_sums();
@@ -188,8 +204,11 @@ void matmul(Context& ctx, const Matmul& m) {
   for (int64_t i = 0; i < parts; ++i) {
     const auto part = ctx.scope("part");
     const int64_t begin = m.a.columns * i / parts, end = m.a.columns * (i + 1) / parts;
-    multiply_amx(ctx,
-                 {.a = m.a.column_range(begin, end), .b = m.b.row_range(begin, end), .c = m.c, .accumulate = true});
+    multiply_amx(ctx, {.a = m.a.column_range(begin, end),
+                       .b = m.b.row_range(begin, end),
+                       .c = m.c,
+                       .b_act = m.b_act,
+                       .accumulate = true});
   }
 }
 
@@ -197,7 +216,7 @@ OwnedTensor pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2) {
   if (!by_amx(ctx, b.dtype)) return {};
   const Layout layout(b, b2);
   OwnedTensor packed(ctx.device(), DType::bf16, layout.shape());
-  pack_right_side(ctx, b, b2, layout, packed.tensor.data<bf16>());
+  pack_right_side(ctx, b, Activation::none, b2, layout, packed.tensor.data<bf16>());
   return packed;
 }
 

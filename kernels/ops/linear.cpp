@@ -50,12 +50,13 @@ void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
 
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   constexpr const char* op = "linear_backward";
-  check_operands(op, a.x, a.w, 1);
-  const DType dtype = a.x.dtype();
-  const Shape out{a.x.dim(0), a.w.dim(0)};
-  if (a.x_act != Activation::none) check(op, "x_pre", a.x_pre, dtype, a.x.shape());
+  const Tensor& x = a.x.empty() ? a.x_pre : a.x;
+  check_operands(op, x, a.w, 1);
+  const DType dtype = x.dtype();
+  const Shape out{x.dim(0), a.w.dim(0)};
+  if (a.x_act != Activation::none) check(op, "x_pre", a.x_pre, dtype, x.shape());
   check(op, "dy", dy, dtype, out);
-  check_optional(op, "dx", dx, dtype, a.x.shape());
+  check_optional(op, "dx", dx, dtype, x.shape());
   check_optional(op, "dw", dw, DType::f32, a.w.shape());
   check_optional(op, "db", db, DType::f32, {a.w.dim(0)});
   UVIC_CHECK(dx.empty() || dx.raw() != dy.raw(), op, ": dx aliases dy");

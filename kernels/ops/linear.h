@@ -17,7 +17,8 @@ struct LinearArgs {
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre = {});
 
 // dy [N, M] is the gradient of x w^T + b, so act has been dealt with by who made dy: the layer that has act's result as
-// its x, and which multiplies by the derivative while dx is still in registers.
+// its x, and which multiplies by the derivative while dx is still in registers. It need not keep that x: if it is
+// empty, it is made again from x_pre, on its way into the product.
 struct LinearBackwardArgs {
   Tensor x, w;                          // as in LinearArgs
   Activation x_act = Activation::none;  // x = x_act(x_pre)

@@ -29,6 +29,14 @@ void forward_as(const float* sums, const T* residual, T* pre, T* y, int64_t n) {
 }
 
 template <class Act, class T>
+void apply_as(const T* x, T* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += F32::kLanes) {
+    const int64_t lanes = n - i < F32::kLanes ? n - i : F32::kLanes;
+    store(y + i, Act::value(load(x + i, lanes)), lanes);
+  }
+}
+
+template <class Act, class T>
 void backward_as(const T* pre, const float* sums, T* dpre, int64_t n) {
   int64_t i = 0;
   for (; i + F32::kLanes <= n; i += F32::kLanes) store(dpre + i, load(sums + i) * Act::derivative(load(pre + i)));
@@ -41,6 +49,15 @@ void forward(Activation act, const float* sums, const T* residual, T* pre, T* y,
     case Activation::none: return forward_as<Identity>(sums, residual, pre, y, n);
     case Activation::gelu: return forward_as<Gelu>(sums, residual, pre, y, n);
     case Activation::silu: return forward_as<Silu>(sums, residual, pre, y, n);
+  }
+}
+
+template <class T>
+void apply(Activation act, const T* x, T* y, int64_t n) {
+  switch (act) {
+    case Activation::none: return apply_as<Identity>(x, y, n);
+    case Activation::gelu: return apply_as<Gelu>(x, y, n);
+    case Activation::silu: return apply_as<Silu>(x, y, n);
   }
 }
 
@@ -74,7 +91,7 @@ void column_sums(const T* x, int64_t rows, int64_t columns, float* sums) {
 
 }  // namespace
 
-const ActivationKernels activation_kernels = {{forward<float>, backward<float>, column_sums<float>},
-                                              {forward<bf16>, backward<bf16>, column_sums<bf16>}};
+const ActivationKernels activation_kernels = {{forward<float>, apply<float>, backward<float>, column_sums<float>},
+                                              {forward<bf16>, apply<bf16>, backward<bf16>, column_sums<bf16>}};
 
 }  // namespace uvic::cpu::UVIC_ISA

@@ -11,6 +11,7 @@ struct ActivationKernels {
   struct Of {
     // pre = sums and y = act(sums) + residual; residual may be null, pre and y may be sums.
     void (*forward)(Activation act, const float* sums, const T* residual, T* pre, T* y, int64_t n);
+    void (*apply)(Activation act, const T* x, T* y, int64_t n);  // y = act(x)
     // dpre = sums * act'(pre); dpre may be sums
     void (*backward)(Activation act, const T* pre, const float* sums, T* dpre, int64_t n);
     // sums[j] = the sum of x[i][j] over the rows i, in order

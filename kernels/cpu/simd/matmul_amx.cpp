@@ -10,33 +10,7 @@ constexpr int64_t kTile = 16 * 16;  // sums in one
 
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// ---- packing --------------------------------------------------------------------------------------------------------
-// A tile of a holds rows of 32 elements. A tile of b holds pairs: row p has elements 2p and 2p + 1 of sixteen columns,
-// side by side. As 16 x 16 words of two elements, one is the other's transpose; so what lies contiguous along the inner
-// dimension is read as rows, what lies contiguous along the lanes is read as pairs, and is then transposed or not.
-void pack_step(Side side, const Operand& from, int64_t panel, int64_t step, bf16* to) {
-  const int64_t lane = panel * kPanel, at = step * kStep, lanes = from.lanes - lane, inner = from.inner - at;
-  const bf16* corner = from.data + lane * from.lane_stride + at * from.inner_stride;
-  const bool by_rows = from.inner_stride == 1;
-  __m512i tile[2][16];
-  if (by_rows) {
-    const Columns rows(corner, from.lane_stride, lanes, inner, 0);
-    for (int i = 0; i < 32; ++i) tile[i / 16][i % 16] = rows.row(i);
-  } else {
-    const Columns rows(corner, from.inner_stride, inner, lanes, 0);
-    for (int i = 0; i < 16; ++i) {
-      const PairedRows pairs(rows.row(2 * i), rows.row(2 * i + 1));
-      tile[0][i] = pairs.first;
-      tile[1][i] = pairs.second;
-    }
-  }
-  for (int half = 0; half < 2; ++half, to += kTiles / 2) {
-    if (by_rows == (side == Side::b)) transpose16(tile[half]);
-    for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * 32, tile[half][i]);
-  }
-}
-
-// ---- epilogue -------------------------------------------------------------------------------------------------------
+// ---- activations and pairs of vectors -------------------------------------------------------------------------------
 template <class T, Activation act>
 UVIC_INLINE F32 activated(F32 x) {
   if constexpr (act == Activation::gelu) return sizeof(T) == 2 ? gelu_bf16(x) : gelu(x);
@@ -52,9 +26,11 @@ UVIC_INLINE F32 derivative(F32 x) {
 struct Pair {
   F32 first, second;
 };
-UVIC_INLINE Pair load_pair(const bf16* from, __mmask32 mask) {
-  const __m512i x = _mm512_maskz_loadu_epi16(mask, from);
+UVIC_INLINE Pair widen_pair(__m512i x) {
   return {widen(_mm512_castsi512_si256(x)), widen(_mm512_extracti64x4_epi64(x, 1))};
+}
+UVIC_INLINE Pair load_pair(const bf16* from, __mmask32 mask) {
+  return widen_pair(_mm512_maskz_loadu_epi16(mask, from));
 }
 UVIC_INLINE Pair load_pair(const float* from, __mmask32 mask) {
   return {{_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from)},
@@ -68,6 +44,55 @@ UVIC_INLINE void store_pair(float* to, Pair x, __mmask32 mask) {
   _mm512_mask_storeu_ps(to + 16, static_cast<__mmask16>(mask >> 16), x.second.v);
 }
 
+// ---- packing --------------------------------------------------------------------------------------------------------
+// A tile of a holds rows of 32 elements. A tile of b holds pairs: row p has elements 2p and 2p + 1 of sixteen columns,
+// side by side. As 16 x 16 words of two elements, one is the other's transpose; so what lies contiguous along the inner
+// dimension is read as rows, what lies contiguous along the lanes is read as pairs, and is then transposed or not.
+template <Activation act>
+UVIC_INLINE __m512i activated_row(__m512i x) {
+  if constexpr (act == Activation::none) return x;
+  const Pair pair = widen_pair(x);
+  return to_bf16_pair(activated<bf16, act>(pair.first), activated<bf16, act>(pair.second));
+}
+
+template <Activation act>
+void pack_step(Side side, const Operand& from, int64_t panel, int64_t step, bf16* to) {
+  const int64_t lane = panel * kPanel, at = step * kStep, lanes = from.lanes - lane, inner = from.inner - at;
+  const bf16* corner = from.data + lane * from.lane_stride + at * from.inner_stride;
+  const bool by_rows = from.inner_stride == 1;
+  __m512i tile[2][16];
+  if (by_rows) {
+    const Columns rows(corner, from.lane_stride, lanes, inner, 0);
+    for (int i = 0; i < 32; ++i) tile[i / 16][i % 16] = activated_row<act>(rows.row(i));
+  } else {
+    const Columns rows(corner, from.inner_stride, inner, lanes, 0);
+    for (int i = 0; i < 16; ++i) {
+      const PairedRows pairs(activated_row<act>(rows.row(2 * i)), activated_row<act>(rows.row(2 * i + 1)));
+      tile[0][i] = pairs.first;
+      tile[1][i] = pairs.second;
+    }
+  }
+  for (int half = 0; half < 2; ++half, to += kTiles / 2) {
+    if (by_rows == (side == Side::b)) transpose16(tile[half]);
+    for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * 32, tile[half][i]);
+  }
+}
+
+template <Activation act>
+void pack_as(Side side, const Operand& from, Range panels, Range steps, bf16* to, int64_t panel_stride) {
+  const auto one = [&](int64_t p, int64_t s) {
+    pack_step<act>(side, from, p, s, to + (p - panels.begin) * panel_stride + (s - steps.begin) * kTiles);
+  };
+  if (from.inner_stride == 1) {
+    for (int64_t p = panels.begin; p < panels.end; ++p)
+      for (int64_t s = steps.begin; s < steps.end; ++s) one(p, s);
+  } else {
+    for (int64_t s = steps.begin; s < steps.end; ++s)
+      for (int64_t p = panels.begin; p < panels.end; ++p) one(p, s);
+  }
+}
+
+// ---- epilogue -------------------------------------------------------------------------------------------------------
 // What is left to do for the sums of one panel by one panel, which belong at (row, column): their rows [next, end).
 template <class T, Activation act>
 struct Pending {
@@ -187,15 +212,10 @@ void multiply_to(const Product& m, const Epilogue& e) {
 }  // namespace
 
 void pack(Side side, const Operand& from, Range panels, Range steps, bf16* to, int64_t panel_stride) {
-  const auto one = [&](int64_t p, int64_t s) {
-    pack_step(side, from, p, s, to + (p - panels.begin) * panel_stride + (s - steps.begin) * kTiles);
-  };
-  if (from.inner_stride == 1) {
-    for (int64_t p = panels.begin; p < panels.end; ++p)
-      for (int64_t s = steps.begin; s < steps.end; ++s) one(p, s);
-  } else {
-    for (int64_t s = steps.begin; s < steps.end; ++s)
-      for (int64_t p = panels.begin; p < panels.end; ++p) one(p, s);
+  switch (from.act) {
+    case Activation::none: return pack_as<Activation::none>(side, from, panels, steps, to, panel_stride);
+    case Activation::gelu: return pack_as<Activation::gelu>(side, from, panels, steps, to, panel_stride);
+    case Activation::silu: return pack_as<Activation::silu>(side, from, panels, steps, to, panel_stride);
   }
 }
 

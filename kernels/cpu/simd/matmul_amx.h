@@ -15,6 +15,7 @@ constexpr int64_t kPanel = 32, kStep = 32, kTiles = kPanel * kStep;
 struct Operand {
   const bf16* data;
   int64_t lanes, inner, lane_stride, inner_stride;  // one of the strides is 1
+  Activation act;                                   // applied to every element on its way
 };
 struct Range {
   int64_t begin, end;
