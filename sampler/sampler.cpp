@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "kernels/ops/pointwise.h"
 #include "sampler/solver.h"
@@ -21,11 +22,17 @@ struct Solver {
   double t_end = 0;                    // its default; 0: the schedule's
 };
 
+const std::set<std::string> kMethods = {"multistep", "singlestep", "singlestep-fixed", "fast"};
+
+void solve_dpm(const Run& run, DpmForm form) {
+  run.options.method == "multistep" ? solve_dpm_multistep(run, form) : solve_dpm_singlestep(run, form);
+}
+
 constexpr Solver kSolvers[] = {
     {.name = "ddpm", .solve = solve_ddpm, .whole_steps = true, .clips = true, .draws = true, .variance = true},
     {.name = "ddim", .solve = solve_ddim, .whole_steps = true, .clips = true, .eta = true},
-    {.name = "dpm++", .solve = solve_dpm_multistep, .max_order = 3, .clips = true},
-    {.name = "dpm", .solve = solve_dpm_multistep_eps, .max_order = 3},
+    {.name = "dpm++", .solve = [](const Run& run) { solve_dpm(run, DpmForm::x0); }, .max_order = 3, .clips = true},
+    {.name = "dpm", .solve = [](const Run& run) { solve_dpm(run, DpmForm::eps); }, .max_order = 3},
     {.name = "euler-maruyama", .solve = solve_euler_maruyama, .draws = true, .t_end = 1e-3},
     {.name = "euler-ode", .solve = solve_euler_ode, .t_end = 1e-3},
 };
@@ -72,9 +79,13 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
   UVIC_CHECK(o.steps >= 1, who, "steps must be 1 or more, got ", o.steps);
   if (s.max_order) {
     UVIC_CHECK(0 <= o.order && o.order <= s.max_order, who, "order must be 1 to ", s.max_order, ", got ", o.order);
-    UVIC_CHECK(o.order <= o.steps, who, "order ", o.order, " needs at least that many steps, got ", o.steps);
+    UVIC_CHECK(kMethods.contains(o.method), who,
+               "method must be multistep, singlestep, singlestep-fixed or fast, got \"", o.method, '"');
+    const bool falls = o.method == "singlestep" || o.method == "fast";  // to a lower order where steps do not suffice
+    UVIC_CHECK(o.order <= o.steps || falls, who, "order ", o.order, " needs at least that many steps, got ", o.steps);
   } else {
     UVIC_CHECK(o.order == 0, who, "has no order to choose, got ", o.order, "; dpm++ and dpm have");
+    UVIC_CHECK(o.method == "multistep", who, "has no method to choose, got \"", o.method, "\"; dpm++ and dpm have");
     UVIC_CHECK(!o.taylor && !o.denoise, who, "takes neither taylor nor denoise; dpm++ and dpm do");
   }
   UVIC_CHECK(std::isfinite(o.eta) && o.eta >= 0, who, "eta must be 0 or more, got ", o.eta);

@@ -14,13 +14,14 @@ namespace uvic {
 // Names and numbers as a user writes them. validate() says what fits together.
 struct SamplerOptions {
   std::string solver = "dpm++";
-  int steps = 20;                  // network evaluations
-  int order = 0;                   // dpm++, dpm: 1, 2 or 3, at most steps; 0: 2, or 1 if there is one step
-  std::string spacing = "auto";    // time_grid.h; auto: logsnr for dpm++ and dpm on a continuous schedule, else time
-  double t_end = 0;                // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
-  double eta = 0;                  // ddim: 0 deterministic, 1 as noisy as ddpm
-  std::string variance = "small";  // ddpm: small (of the posterior) or large (beta)
-  bool clip = false;               // clamp x0 predictions to [-1, 1]: ddpm, ddim, dpm++
+  int steps = 20;                    // network evaluations
+  int order = 0;                     // dpm++, dpm: 1, 2 or 3, at most steps; 0: 2, or 1 if there is one step
+  std::string method = "multistep";  // dpm++, dpm: multistep, singlestep, singlestep-fixed or fast; dpm_singlestep.cpp
+  std::string spacing = "auto";      // time_grid.h; auto: logsnr for dpm++ and dpm on a continuous schedule, else time
+  double t_end = 0;                  // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
+  double eta = 0;                    // ddim: 0 deterministic, 1 as noisy as ddpm
+  std::string variance = "small";    // ddpm: small (of the posterior) or large (beta)
+  bool clip = false;                 // clamp x0 predictions to [-1, 1]: ddpm, ddim, dpm++
   std::string final_sigma =
       "zero";                     // ddim on a discrete schedule: the last step aims at zero, or at min, the first knot
   int steps_offset = 0;           // leading spacing: added to every training step

@@ -29,8 +29,9 @@ std::vector<NoiseLevel> ancestral_levels(const Run& run);
 
 void solve_ddpm(const Run& run);
 void solve_ddim(const Run& run);
-void solve_dpm_multistep(const Run& run);      // "dpm++": the x0 form
-void solve_dpm_multistep_eps(const Run& run);  // "dpm": the noise form
+enum class DpmForm : uint8_t { eps, x0 };  // of what the update integrates: "dpm" and "dpm++"
+void solve_dpm_multistep(const Run& run, DpmForm form);
+void solve_dpm_singlestep(const Run& run, DpmForm form);
 void solve_euler_maruyama(const Run& run);
 void solve_euler_ode(const Run& run);
 
