@@ -45,7 +45,9 @@ void Predictor::x0(Tensor x, const NoiseLevel& level, Tensor out) const {
     const std::array<Term, 2> from_v = {{{level.alpha, x}, {-level.sigma, out}}};
     linear_combination(ctx_, prediction_ == Prediction::eps ? from_eps : from_v, out);
   }
-  if (clip_) clamp(ctx_, -1, 1, out);
+  const X0Bounds& b = bounds_;
+  if (b.clip) clamp(ctx_, -1, 1, out);
+  if (b.threshold_ratio > 0) dynamic_threshold(ctx_, b.threshold_ratio, b.threshold_floor, b.threshold_scale, out);
 }
 
 }  // namespace uvic

@@ -21,16 +21,21 @@ Denoiser guided(Denoiser conditional, Denoiser paired, double scale);
 // What the network was trained to give: the noise, the clean image, or v = alpha n - sigma x_0 (arXiv 2202.00512).
 enum class Prediction : uint8_t { eps, x0, v };
 
+// What is done to every x0 before a solver sees it.
+struct X0Bounds {
+  bool clip = false;                                                     // to [-1, 1]
+  double threshold_ratio = 0, threshold_floor = 1, threshold_scale = 1;  // dynamic_threshold; ratio 0: not done
+};
+
 // Asks the network and hands a solver what it wants, whatever the network gives. Each conversion is direct: going from
 // x0 to eps and back would divide by alpha, which is 5e-5 at the start of a cosine schedule.
 class Predictor {
  public:
-  // clip: every x0 handed out is clamped to [-1, 1] first.
-  Predictor(Context& ctx, const Denoiser& denoiser, Prediction prediction, bool clip)
-      : ctx_(ctx), denoiser_(denoiser), prediction_(prediction), clip_(clip) {}
+  Predictor(Context& ctx, const Denoiser& denoiser, Prediction prediction, const X0Bounds& bounds)
+      : ctx_(ctx), denoiser_(denoiser), prediction_(prediction), bounds_(bounds) {}
 
   // Overwrite out, shape and dtype of x [B, ...], which is read only. One network evaluation each.
-  void eps(Tensor x, const NoiseLevel& level, Tensor out) const;  // never clipped
+  void eps(Tensor x, const NoiseLevel& level, Tensor out) const;  // never bounded
   void x0(Tensor x, const NoiseLevel& level, Tensor out) const;
 
  private:
@@ -39,7 +44,7 @@ class Predictor {
   Context& ctx_;
   const Denoiser& denoiser_;
   Prediction prediction_;
-  bool clip_;
+  X0Bounds bounds_;
 };
 
 }  // namespace uvic

@@ -25,6 +25,13 @@ struct DpmStep {
         e3(e2 / z - 0.5) {}
 };
 
+// The levels that a multistep solver walks, options.steps + 1 of them; the last is never evaluated.
+std::vector<NoiseLevel> dpm_levels(const Run& run);
+
+// Of the update that leads to `to` after evaluation number step, from 0: lower at the start, where there is no past
+// yet, and at the end, where errors are no longer smoothed out.
+int dpm_order(const Run& run, int step, const NoiseLevel& to);
+
 inline void evaluate(const Run& run, DpmForm form, Tensor x, const NoiseLevel& level, Tensor f) {
   form == DpmForm::eps ? run.predict.eps(x, level, f) : run.predict.x0(x, level, f);
 }

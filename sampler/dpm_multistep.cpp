@@ -11,9 +11,6 @@
 namespace uvic {
 namespace {
 
-// From its number of steps on, the published code never lowers the order at the end (documented as 15, coded as 10).
-constexpr int kLowerOrderBelow = 10;
-
 // x <- of_x x + sum_k of_f[k] f_{-k}.
 struct Update {
   double of_x = 0;
@@ -54,19 +51,15 @@ void solve_dpm_multistep(const Run& run, DpmForm form) {
   std::array<Tensor, 3> f;  // f_0, f_-1, f_-2: rotated, never copied
   for (int k = 0; k < o.order; ++k) f[static_cast<size_t>(k)] = run.ctx.like(x);
 
-  std::vector<NoiseLevel> levels;
-  for (const double t : time_grid(run.schedule, run.spacing, o.steps + 1, o.t_end))
-    levels.push_back(run.schedule.at(t));
+  const std::vector<NoiseLevel> levels = dpm_levels(run);
   for (int i = 0; i < o.steps; ++i) {
     std::rotate(f.begin(), f.begin() + o.order - 1, f.begin() + o.order);
-    const NoiseLevel& from = levels[static_cast<size_t>(i)];
+    const NoiseLevel &from = levels[static_cast<size_t>(i)], &to = levels[static_cast<size_t>(i) + 1];
     evaluate(run, form, x, from, f[0]);
-
-    int order = std::min(o.order, i + 1);
-    if (o.lower_order_final && o.steps < kLowerOrderBelow) order = std::min(order, o.steps - i);
+    const int order = dpm_order(run, i, to);
     std::array<NoiseLevel, 3> past;
     for (int k = 0; k < order; ++k) past[static_cast<size_t>(k)] = levels[static_cast<size_t>(i - k)];
-    const Update u = update_to(levels[static_cast<size_t>(i) + 1], past, form, order, o.taylor);
+    const Update u = update_to(to, past, form, order, o.taylor);
     const std::array<Term, 4> terms = {{{u.of_x, x}, {u.of_f[0], f[0]}, {u.of_f[1], f[1]}, {u.of_f[2], f[2]}}};
     linear_combination(run.ctx, std::span(terms).first(static_cast<size_t>(order) + 1), x);
     run.stepped(i);

@@ -14,12 +14,16 @@ namespace {
 struct Solver {
   const char* name;
   void (*solve)(const Run& run);
-  int max_order = 0;                   // 0: order, taylor and denoise mean nothing to it
+  int max_order = 0;                   // 0: order means nothing to it
   bool whole_steps = false;            // on a discrete schedule, evaluates at training steps
   bool clips = false;                  // works on x0
   bool draws = false;                  // needs a NoiseSource whatever eta is
   bool eta = false, variance = false;  // understands these options
-  double t_end = 0;                    // its default; 0: the schedule's
+  bool methods = false;                // method and denoise
+  bool taylor = false;
+  bool unipc = false;       // bh1 and eps_form
+  bool dpm_levels = false;  // spacing linspace, integer_labels, and final_sigma zero
+  double t_end = 0;         // its default; 0: the schedule's
 };
 
 const std::set<std::string> kMethods = {"multistep", "singlestep", "singlestep-fixed", "fast"};
@@ -31,8 +35,26 @@ void solve_dpm(const Run& run, DpmForm form) {
 constexpr Solver kSolvers[] = {
     {.name = "ddpm", .solve = solve_ddpm, .whole_steps = true, .clips = true, .draws = true, .variance = true},
     {.name = "ddim", .solve = solve_ddim, .whole_steps = true, .clips = true, .eta = true},
-    {.name = "dpm++", .solve = [](const Run& run) { solve_dpm(run, DpmForm::x0); }, .max_order = 3, .clips = true},
-    {.name = "dpm", .solve = [](const Run& run) { solve_dpm(run, DpmForm::eps); }, .max_order = 3},
+    {.name = "dpm++",
+     .solve = [](const Run& run) { solve_dpm(run, DpmForm::x0); },
+     .max_order = 3,
+     .clips = true,
+     .methods = true,
+     .taylor = true,
+     .dpm_levels = true},
+    {.name = "dpm",
+     .solve = [](const Run& run) { solve_dpm(run, DpmForm::eps); },
+     .max_order = 3,
+     .methods = true,
+     .taylor = true},
+    {.name = "unipc", .solve = solve_unipc, .max_order = 3, .clips = true, .unipc = true, .dpm_levels = true},
+    {.name = "sde-dpm++",
+     .solve = solve_sde_dpm,
+     .max_order = 3,
+     .clips = true,
+     .draws = true,
+     .taylor = true,
+     .dpm_levels = true},
     {.name = "euler-maruyama", .solve = solve_euler_maruyama, .draws = true, .t_end = 1e-3},
     {.name = "euler-ode", .solve = solve_euler_ode, .t_end = 1e-3},
 };
@@ -79,18 +101,26 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
   UVIC_CHECK(o.steps >= 1, who, "steps must be 1 or more, got ", o.steps);
   if (s.max_order) {
     UVIC_CHECK(0 <= o.order && o.order <= s.max_order, who, "order must be 1 to ", s.max_order, ", got ", o.order);
-    UVIC_CHECK(kMethods.contains(o.method), who,
-               "method must be multistep, singlestep, singlestep-fixed or fast, got \"", o.method, '"');
     const bool falls = o.method == "singlestep" || o.method == "fast";  // to a lower order where steps do not suffice
     UVIC_CHECK(o.order <= o.steps || falls, who, "order ", o.order, " needs at least that many steps, got ", o.steps);
   } else {
-    UVIC_CHECK(o.order == 0, who, "has no order to choose, got ", o.order, "; dpm++ and dpm have");
-    UVIC_CHECK(o.method == "multistep", who, "has no method to choose, got \"", o.method, "\"; dpm++ and dpm have");
-    UVIC_CHECK(!o.taylor && !o.denoise, who, "takes neither taylor nor denoise; dpm++ and dpm do");
+    UVIC_CHECK(o.order == 0, who, "has no order to choose, got ", o.order, "; dpm++, dpm, unipc and sde-dpm++ have");
   }
+  UVIC_CHECK(kMethods.contains(o.method), who, "method must be multistep, singlestep, singlestep-fixed or fast, got \"",
+             o.method, '"');
+  const bool multistep = o.method == "multistep";
+  UVIC_CHECK(multistep || s.methods, who, "has no method to choose, got \"", o.method, "\"; dpm++ and dpm have");
+  UVIC_CHECK(!o.denoise || s.methods, who, "takes no denoise; dpm++ and dpm do");
+  UVIC_CHECK(!o.taylor || s.taylor, who, "takes no taylor; dpm++, dpm and sde-dpm++ do");
+  UVIC_CHECK(s.unipc || (!o.bh1 && !o.eps_form), who, "takes neither bh1 nor eps_form; unipc does");
   UVIC_CHECK(std::isfinite(o.eta) && o.eta >= 0, who, "eta must be 0 or more, got ", o.eta);
   UVIC_CHECK(o.eta == 0 || s.eta, who, "takes no eta, got ", o.eta, "; ddim does");
-  UVIC_CHECK(!o.clip || s.clips, who, "cannot clip, as it never forms x0; ddpm, ddim and dpm++ do");
+  const bool bounded = o.x0.clip || o.x0.threshold_ratio > 0;
+  UVIC_CHECK(!bounded || (s.clips && !o.eps_form), who,
+             "cannot clip or threshold, as it never forms x0; ddpm, ddim, dpm++, unipc and sde-dpm++ do");
+  UVIC_CHECK(0 <= o.x0.threshold_ratio && o.x0.threshold_ratio <= 1, who, "threshold_ratio must be in [0, 1], got ",
+             o.x0.threshold_ratio);
+  UVIC_CHECK(o.x0.threshold_floor > 0, who, "threshold_floor must be above 0, got ", o.x0.threshold_floor);
   UVIC_CHECK(o.variance == "small" || o.variance == "large", who, "variance must be small or large, got \"", o.variance,
              '"');
   UVIC_CHECK(o.variance == "small" || s.variance, who, "takes no variance; ddpm does");
@@ -105,10 +135,18 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
   UVIC_CHECK(o.t_end == 0 || (0 < o.t_end && o.t_end < 1), who, "t_end must be in (0, 1), got ", o.t_end);
   UVIC_CHECK(o.t_end == 0 || !knots, who, "walks whole training steps with spacing ", name_of(spacing),
              ": t_end must be 0, got ", o.t_end);
-  UVIC_CHECK(o.final_sigma == "zero" || o.final_sigma == "min", who, "final_sigma must be zero or min, got \"",
-             o.final_sigma, '"');
-  UVIC_CHECK(o.final_sigma == "zero" || (s.eta && schedule.knots()), who,
-             "final_sigma must be zero; min is for ddim on a discrete schedule");
+  const bool levels = s.dpm_levels && multistep, linspace = spacing == Spacing::linspace;
+  UVIC_CHECK(!linspace || (levels && schedule.knots()), who,
+             "spacing linspace is for dpm++ multistep, unipc and sde-dpm++ on a discrete schedule");
+  UVIC_CHECK(!o.integer_labels || (levels && schedule.knots()), who,
+             "integer_labels are for dpm++ multistep, unipc and sde-dpm++ on a discrete schedule");
+  const std::string& last = o.final_sigma;
+  UVIC_CHECK(last == "auto" || last == "zero" || last == "min", who, "final_sigma must be auto, zero or min, got \"",
+             last, '"');
+  UVIC_CHECK(last != "min" || linspace || (s.eta && schedule.knots()), who,
+             "final_sigma min is for ddim on a discrete schedule, or for spacing linspace");
+  UVIC_CHECK(last != "zero" || s.whole_steps || (levels && !o.eps_form), who,
+             "final_sigma zero is for ddpm, ddim, dpm++ multistep, unipc without eps_form and sde-dpm++");
   if (knots) knot_grid(schedule, spacing, o.steps, o.steps_offset);  // throws if there are too few training steps
 }
 
@@ -139,7 +177,7 @@ void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, co
                 .options = o,
                 .spacing = spacing,
                 .at_knots = at_knots(schedule, solver, spacing),
-                .predict = Predictor(ctx, denoiser, o.prediction, o.clip),
+                .predict = Predictor(ctx, denoiser, o.prediction, o.x0),
                 .noise = noise,
                 .observe = observe,
                 .x = x});

@@ -21,17 +21,21 @@ struct SamplerOptions {
   double t_end = 0;                  // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
   double eta = 0;                    // ddim: 0 deterministic, 1 as noisy as ddpm
   std::string variance = "small";    // ddpm: small (of the posterior) or large (beta)
-  bool clip = false;                 // clamp x0 predictions to [-1, 1]: ddpm, ddim, dpm++
-  std::string final_sigma =
-      "zero";                     // ddim on a discrete schedule: the last step aims at zero, or at min, the first knot
+  X0Bounds x0;                       // where the solver works on x0: ddpm, ddim, dpm++, unipc, sde-dpm++
+  // What the last step aims at. ddim: zero, or min, the first knot of a discrete schedule; auto is zero. dpm++
+  // multistep, unipc, sde-dpm++: t_end (auto) or zero; with spacing linspace zero (auto) or min.
+  std::string final_sigma = "auto";
   int steps_offset = 0;           // leading spacing: added to every training step
   bool taylor = false;            // dpm++, dpm: the Taylor form of order 2 (diffusers calls it heun)
   bool lower_order_final = true;  // dpm++, dpm: below 10 steps the order falls to 1 at the end
-  bool denoise = false;           // dpm++, dpm: one evaluation more, whose x0 is the result
+  bool bh1 = false;               // unipc: B(h) = h in place of exp(h) - 1
+  bool eps_form = false;          // unipc: integrates eps in place of x0
+  bool integer_labels = false;  // dpm++, unipc, sde-dpm++: the network is given whole training steps, as diffusers does
+  bool denoise = false;         // dpm++, dpm: one evaluation more, whose x0 is the result
   Prediction prediction = Prediction::eps;  // what the network gives
 };
 
-// ddpm, ddim, dpm++, dpm, euler-maruyama, euler-ode: for help texts and errors.
+// ddpm, ddim, dpm++, dpm, unipc, sde-dpm++, euler-maruyama, euler-ode: for help texts and errors.
 std::vector<std::string> solver_names();
 
 // Throws an Error that names the option, what was got and what is possible. sample() calls it too.

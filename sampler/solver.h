@@ -32,6 +32,8 @@ void solve_ddim(const Run& run);
 enum class DpmForm : uint8_t { eps, x0 };  // of what the update integrates: "dpm" and "dpm++"
 void solve_dpm_multistep(const Run& run, DpmForm form);
 void solve_dpm_singlestep(const Run& run, DpmForm form);
+void solve_sde_dpm(const Run& run);
+void solve_unipc(const Run& run);
 void solve_euler_maruyama(const Run& run);
 void solve_euler_ode(const Run& run);
 

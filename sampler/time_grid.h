@@ -15,6 +15,7 @@ enum class Spacing : uint8_t {
   karras,     // uniform in (sigma / alpha)^(1/7) (EDM, arXiv 2206.00364)
   leading,    // training steps 0, k, 2k, ... + offset: the largest is not reached (improved-diffusion's "ddimN",
               // diffusers)
+  linspace,   // training steps rint(linspace(0, T - 1, count + 1)) without 0 (diffusers, multistep solvers)
   trailing,   // training steps T - 1, T - 1 - k, ...: the smallest is not reached (diffusers)
 };
 Spacing spacing_named(const std::string& name);

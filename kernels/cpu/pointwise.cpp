@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/parallel.h"
@@ -119,6 +121,30 @@ void clamp(Context& ctx, double lo, double hi, Tensor x) {
     parallel_for(ctx, x.numel(), kPiece, [&](int64_t begin, int64_t end) {
       // Written so that a NaN stays one: it must reach whoever checks for it.
       for (int64_t i = begin; i < end; ++i) v[i] = v[i] < low ? low : v[i] > high ? high : v[i];
+    });
+  });
+}
+
+void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x) {
+  const auto scope = ctx.scope("dynamic_threshold");
+  const Tensor sizes = ctx.like(x);  // |x|, in no order
+  const int64_t B = x.dim(0), n = x.numel() / B;
+  with_exact(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    parallel_for(ctx, B, 1, [&](int64_t b, int64_t) {
+      T *v = x.data<T>() + b * n, *size = sizes.data<T>() + b * n;
+      bool has_nan = false;
+      for (int64_t i = 0; i < n; ++i) size[i] = std::abs(v[i]), has_nan = has_nan || std::isnan(v[i]);
+      if (has_nan) return std::fill(v, v + n, std::numeric_limits<T>::quiet_NaN());
+      const double position = ratio * static_cast<double>(n - 1);
+      const auto below = static_cast<int64_t>(position);
+      std::nth_element(size, size + below, size + n);
+      double q = static_cast<double>(size[below]);
+      if (below + 1 < n)  // the next order statistic is the least of those behind
+        q += (position - static_cast<double>(below)) *
+             (static_cast<double>(*std::min_element(size + below + 1, size + n)) - q);
+      q = std::max(q, floor);
+      for (int64_t i = 0; i < n; ++i) v[i] = static_cast<T>(std::clamp(static_cast<double>(v[i]), -q, q) * (scale / q));
     });
   });
 }

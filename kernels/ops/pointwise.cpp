@@ -10,6 +10,7 @@ void zero(Context& ctx, Tensor dst);
 void random_normal(Context& ctx, std::span<const RandomKey> keys, Tensor out);
 void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out);
 void clamp(Context& ctx, double lo, double hi, Tensor x);
+void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
@@ -22,6 +23,7 @@ void zero(Context& ctx, Tensor dst);
 void random_normal(Context& ctx, std::span<const RandomKey> keys, Tensor out);
 void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out);
 void clamp(Context& ctx, double lo, double hi, Tensor x);
+void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
@@ -87,6 +89,16 @@ void clamp(Context& ctx, double lo, double hi, Tensor x) {
   check_floats(op, "x", x, {DType::f32, DType::f64});
   UVIC_CHECK(lo <= hi, op, ": lo ", lo, " is above hi ", hi);
   on_cpu(ctx) ? cpu::clamp(ctx, lo, hi, x) : cuda::clamp(ctx, lo, hi, x);
+}
+
+void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x) {
+  constexpr const char* op = "dynamic_threshold";
+  check_floats(op, "x", x, {DType::f32, DType::f64});
+  UVIC_CHECK(0 <= ratio && ratio <= 1, op, ": ratio must be in [0, 1], got ", ratio);
+  UVIC_CHECK(floor > 0, op, ": floor must be above 0, got ", floor);
+  if (x.numel() == 0) return;
+  on_cpu(ctx) ? cpu::dynamic_threshold(ctx, ratio, floor, scale, x)
+              : cuda::dynamic_threshold(ctx, ratio, floor, scale, x);
 }
 
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t) {

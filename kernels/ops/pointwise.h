@@ -27,6 +27,11 @@ void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out);
 // x = min(max(x, lo), hi), in place; f32 or f64.
 void clamp(Context& ctx, double lo, double hi, Tensor x);
 
+// Dynamic thresholding (Saharia et al., arXiv 2205.11487), in place; x [B, ...] f32 or f64. Per image: q is the
+// quantile of |x| at ratio in [0, 1], between two order statistics in proportion, or floor if that is more; x =
+// min(max(x, -q), q) scale / q. An image with a NaN becomes NaN throughout.
+void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
+
 // x_t[b] = alpha[b] x0[b] + sigma[b] eps[b]: the forward process. All [B, ...] f32; alpha, sigma [B] f32.
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 

@@ -134,6 +134,18 @@ TEST_P(ExactTest, ClampBoundsAndLetsNanThrough) {
   EXPECT_TRUE(std::isnan(at(nan.tensor, 0)));
 }
 
+TEST_P(ExactTest, DynamicThresholdIsPerImageAndLetsNanThrough) {
+  // |x| sorted: 0, 1, 2, 4: the quantile at 0.5 is 1.5; the second image stays below floor; the third has a NaN.
+  const OwnedTensor x = tensor_of(dtype(), {3, 4}, {-4, 1, 2, 0, 0.5, -0.25, 0, 0.125, 1, kNan, 0, 0});
+  dynamic_threshold(ctx, 0.5, 1, 3, x.tensor);
+  const std::vector<double> got = values(x.tensor);
+  EXPECT_EQ(std::vector<double>(got.begin(), got.begin() + 8),
+            (std::vector<double>{-3, 2, 3, 0, 1.5, -0.75, 0, 0.375}));
+  for (size_t i = 8; i < 12; ++i) EXPECT_TRUE(std::isnan(got[i]));
+  EXPECT_EQ(error_of([&] { dynamic_threshold(ctx, 2, 1, 1, x.tensor); }),
+            "dynamic_threshold: ratio must be in [0, 1], got 2");
+}
+
 TEST_P(ImageTest, Noising) {
   const Shape shape{11, 3, 30, 31};
   const int64_t n = shape.numel() / 11;

@@ -108,7 +108,7 @@ TEST(Predictor, EveryPredictionGivesTheSameNoiseAndImage) {
         test::assign(out, answer);
       };
       const OwnedTensor out({}, DType::f64, shape);
-      const Predictor predict(ctx, oracle, prediction, false), clipped(ctx, oracle, prediction, true);
+      const Predictor predict(ctx, oracle, prediction, {}), clipped(ctx, oracle, prediction, {.clip = true});
       predict.eps(x.tensor, level, out.tensor);
       EXPECT_LE(test::max_difference(test::values(out.tensor), n), 1e-10);
       predict.x0(x.tensor, level, out.tensor);
@@ -120,6 +120,19 @@ TEST(Predictor, EveryPredictionGivesTheSameNoiseAndImage) {
       EXPECT_LE(test::max_difference(test::values(out.tensor), inside), 1e-10);
     }
   }
+}
+
+TEST(DynamicThreshold, MatchesTheReference) {
+  const test::Golden golden;
+  Context ctx;
+  const auto run = [&](double floor, double scale, const char* want) {
+    const OwnedTensor x = golden.tensor("dpm_solver_pp", "threshold.x0", DType::f64);
+    dynamic_threshold(ctx, 0.995, floor, scale, x.tensor);
+    EXPECT_LE(test::max_difference(test::values(x.tensor), golden.values("dpm_solver_pp", want)), 1e-12) << want;
+  };
+  run(1, 1, "threshold.out");
+  run(1, 2, "threshold.out_uvit_max_val2");
+  run(2, 1, "threshold.out_lu_max_val2");
 }
 
 }  // namespace

@@ -133,14 +133,15 @@ void expect_refused(const Schedule& schedule, const SamplerOptions& options, con
 }
 
 TEST(Sampler, RefusesWhatDoesNotFit) {
-  expect_refused(kVp, {.solver = "dpm+"}, {"\"dpm+\"", "ddpm, ddim, dpm++, dpm, euler-maruyama, euler-ode"});
+  expect_refused(kVp, {.solver = "dpm+"},
+                 {"\"dpm+\"", "ddpm, ddim, dpm++, dpm, unipc, sde-dpm++, euler-maruyama, euler-ode"});
   expect_refused(kVp, {.steps = 0}, {"steps", "1 or more", "0"});
   expect_refused(kVp, {.order = 4}, {"order", "1 to 3", "4"});
   expect_refused(kVp, {.steps = 1, .order = 3}, {"order 3", "got 1"});
   expect_refused(kVp, {.solver = "ddim", .order = 2}, {"ddim", "order", "dpm++"});
   expect_refused(kVp, {.eta = 0.5}, {"dpm++", "eta", "ddim"});
   expect_refused(kVp, {.solver = "ddim", .eta = -1}, {"eta", "-1"});
-  expect_refused(kVp, {.solver = "euler-ode", .clip = true}, {"euler-ode", "clip", "ddpm, ddim and dpm++"});
+  expect_refused(kVp, {.solver = "euler-ode", .x0 = {.clip = true}}, {"euler-ode", "clip", "ddpm, ddim, dpm++"});
   expect_refused(kVp, {.spacing = "uniform"}, {"\"uniform\"", "time, logsnr, quadratic, karras"});
   expect_refused(kSd, {.spacing = "leading"}, {"leading", "time, logsnr, quadratic, karras"});
   expect_refused(kVp, {.solver = "ddim", .spacing = "trailing"}, {"trailing", "discrete"});
@@ -153,6 +154,17 @@ TEST(Sampler, RefusesWhatDoesNotFit) {
   expect_refused(kVp, {.variance = "large"}, {"variance", "ddpm"});
   expect_refused(kVp, {.solver = "ddim", .final_sigma = "min"}, {"final_sigma", "discrete"});
   expect_refused(kVp, {.solver = "ddim", .denoise = true}, {"denoise", "dpm++"});
+  expect_refused(kVp, {.method = "single"}, {"\"single\"", "multistep, singlestep, singlestep-fixed or fast"});
+  expect_refused(kVp, {.solver = "unipc", .method = "fast"}, {"unipc", "method", "dpm++ and dpm"});
+  expect_refused(kVp, {.steps = 2, .order = 3, .method = "singlestep-fixed"}, {"order 3", "got 2"});
+  expect_refused(kVp, {.solver = "unipc", .taylor = true}, {"taylor", "sde-dpm++"});
+  expect_refused(kVp, {.bh1 = true}, {"bh1", "unipc"});
+  expect_refused(kVp, {.spacing = "linspace"}, {"linspace", "discrete"});
+  expect_refused(kSd, {.method = "fast", .final_sigma = "zero"}, {"final_sigma zero", "multistep"});
+  expect_refused(kVp, {.solver = "dpm", .final_sigma = "zero"}, {"final_sigma zero"});
+  expect_refused(kVp, {.final_sigma = "none"}, {"auto, zero or min", "none"});
+  expect_refused(kVp, {.integer_labels = true}, {"integer_labels", "discrete"});
+  expect_refused(kVp, {.x0 = {.threshold_ratio = 2}}, {"threshold_ratio", "[0, 1]", "2"});
 
   Context ctx;
   const OwnedTensor x({}, DType::f32, {2, 8});
