@@ -108,7 +108,7 @@ void sample_fields(std::vector<Field>& list, SampleConfig& s) {
   add("count", &s.count, "images of a grid", between(1, 4096));
   add("steps", &s.steps, "network evaluations of an image", between(1, 10000));
   add("sampler", &s.sampler, "solver", {}, solver_names());
-  add("order", &s.order, "of dpm++ and dpm; 0: the solver's usual one", between(0, 3));
+  add("order", &s.order, "of the dpm family and unipc; 0: the solver's usual one", between(0, 3));
   add("cfg_scale", &s.cfg_scale, "classifier-free guidance; 1: off", between(0, 1000));
   add("seed", &s.seed, "of the first image; the others count up");
 }

@@ -26,9 +26,13 @@ int main(int argc, char** argv) {
     app.add_option("--cfg-scale", r.generator.cfg_scale, "Classifier-free guidance: uncond + scale (cond - uncond)");
     app.add_option("--sampler", s.solver, "Solver")->check(CLI::IsMember(solver_names()));
     app.add_option("--steps", s.steps, "Network evaluations per image")->check(CLI::PositiveNumber);
-    app.add_option("--order", s.order, "Order of dpm++: 1, 2 or 3; 0 chooses")->check(CLI::Range(0, 3));
-    app.add_option("--spacing", s.spacing, "Time steps: auto, time, logsnr, quadratic, karras, leading or trailing");
+    app.add_option("--order", s.order, "dpm++, dpm, unipc, sde-dpm++: 1, 2 or 3; 0 chooses")->check(CLI::Range(0, 3));
+    app.add_option("--method", s.method, "dpm++, dpm: multistep, singlestep, singlestep-fixed or fast");
+    app.add_option("--spacing", s.spacing,
+                   "Time steps: auto, time, logsnr, quadratic, karras, leading, linspace or trailing");
     app.add_option("--eta", s.eta, "ddim: 0 deterministic, 1 as noisy as ddpm");
+    app.add_flag("--clip", s.x0.clip, "Clamp x0 predictions to [-1, 1]");
+    app.add_option("--dynamic-threshold", s.x0.threshold_ratio, "Bound x0 predictions by this quantile; 0: off");
     app.add_option("-o,--out", r.out, "Folder for <seed>.png");
     app.add_option("--grid", r.grid, "PNG of all images side by side");
     app.add_option("--npz", r.npz, "All images as arr_0 [N, h, w, 3] uint8, as ADM's evaluator reads them");

@@ -90,11 +90,19 @@ SampleRun::SampleRun(const SampleRequest& request)
 }
 
 std::string SampleRun::parameters(size_t image) const {
-  nlohmann::ordered_json j{
-      {"model", model_.path.filename().string()}, {"step", model_.info.step},        {"seed", r_.seeds[image]},
-      {"sampler", options_.sampler.solver},       {"steps", options_.sampler.steps}, {"order", options_.sampler.order},
-      {"spacing", options_.sampler.spacing},      {"eta", options_.sampler.eta},     {"cfg_scale", options_.cfg_scale},
-      {"dtype", name_of(model_.store->dtype())}};
+  nlohmann::ordered_json j{{"model", model_.path.filename().string()},
+                           {"step", model_.info.step},
+                           {"seed", r_.seeds[image]},
+                           {"sampler", options_.sampler.solver},
+                           {"steps", options_.sampler.steps},
+                           {"order", options_.sampler.order},
+                           {"method", options_.sampler.method},
+                           {"clip", options_.sampler.x0.clip},
+                           {"dynamic_threshold", options_.sampler.x0.threshold_ratio},
+                           {"spacing", options_.sampler.spacing},
+                           {"eta", options_.sampler.eta},
+                           {"cfg_scale", options_.cfg_scale},
+                           {"dtype", name_of(model_.store->dtype())}};
   if (!labels_.empty()) {
     const auto label = static_cast<size_t>(labels_[image]);
     if (label < model_.info.class_names.size()) j["class_name"] = model_.info.class_names[label];

@@ -185,16 +185,13 @@ void multiply_by_plans(Context& ctx, const Matmul& m) {
 
 }  // namespace
 
-// Why not oneDNN for bf16 wherever it can: milliseconds of one core (oneDNN 2.6.3 / ours), random numbers, N rows by
-// K inputs by M outputs, the least of 26 runs on a busy machine. Zeros would take two thirds of the time.
+// Why not oneDNN for bf16 wherever it can: milliseconds of one core (oneDNN 2.6.3 / ours, in two runs on one machine),
+// random numbers, N rows by K inputs by M outputs. Zeros would take two thirds of the time.
 //      N     K     M   forward      bias, GELU   dx           dw
-//   2056   512  1536   3.91 / 3.41  5.43 / 5.03  4.08 / 3.26  5.64 / 4.31
-//   2056   512   512   0.88 / 0.85  1.69 / 1.64  0.81 / 0.86  1.46 / 1.13
-//   2056   512  2048   5.49 / 4.44  8.10 / 6.55  6.13 / 4.66  8.44 / 5.53
-//   2056  2048   512   6.49 / 5.26  7.59 / 5.80  6.65 / 4.58  9.14 / 5.86
-//   2056   256  1024   1.11 / 1.11  2.80 / 2.69  0.93 / 0.98  1.46 / 1.24
-//    528   512   512   0.25 / 0.24  0.38 / 0.39  0.20 / 0.21  0.35 / 0.22
-//    528   512  2048   1.16 / 1.15  1.85 / 1.94  1.48 / 1.25  1.79 / 0.98
+//   2056   512  1536   3.91 / 2.41  5.43 / 2.99  4.08 / 2.80  5.64 / 2.94
+//   2056   512   512   0.88 / 0.75  1.69 / 0.90  0.81 / 0.76  1.46 / 1.12
+//   2056   512  2048   5.49 / 3.30  8.10 / 4.36  6.13 / 4.12  8.66 / 4.44
+//   2056  2048   512   6.49 / 4.34  7.59 / 4.12  6.65 / 3.29  9.14 / 4.47
 // oneDNN has no long skip without the concatenation, and keeps nothing for backward while it applies an activation.
 void matmul(Context& ctx, const Matmul& m) {
   const auto scope = ctx.scope("matmul");
