@@ -14,15 +14,24 @@ namespace uvic {
 
 namespace {
 
+constexpr const char* kStartedAgain = "UVIC_STARTED_AGAIN";
+
 // GNU OpenMP's threads spin for milliseconds where they wait for each other, and with them every other program on the
 // same cores stands still: a training run beside a compiler was ten times slower. The library reads its environment
-// once, as it is loaded, so the program starts itself again with a short spin in it.
+// once, as it is loaded, so the program starts itself again with a short spin in it. Once read, it is taken out again:
+// programs that this one starts (uvic-bench's peer) find what the user set and nothing else.
 void spin_briefly(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("GOMP_SPINCOUNT", "2000", 0);
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);  // under its own name, for ps and top
-  execv(self.c_str(), argv);  // comes back only where it cannot be done: it then runs on as it is
+  if (!std::getenv(kStartedAgain)) {
+    if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "2000", 1);
+    setenv(kStartedAgain, "1", 1);
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);  // under its own name, for ps and top
+    execv(self.c_str(), argv);
+    // Comes back only where it cannot be done: it then runs on as it is.
+  }
+  unsetenv("GOMP_SPINCOUNT");
+  unsetenv(kStartedAgain);
 }
 
 }  // namespace
