@@ -2,12 +2,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/bench_compare.h"
 #include "app/bench_run.h"
 #include "app/cli.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
   BenchRequest r;
+  CompareRequest compare;
+  CLI::Option* comparing = nullptr;
   const auto declare = [&](CLI::App& app) {
     app.add_option("what", r.what, "attention, train or sample")
         ->required()
@@ -21,8 +24,19 @@ int main(int argc, char** argv) {
     app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
     app.add_option("--isa", r.isa, "CPU instruction set: auto, avx2, avx512 or amx");
     app.add_option("--seconds", r.seconds, "Time spent on each figure");
-    app.add_flag("--profile", r.profile, "Also print seconds by scope, as one record each");
+    CLI::Option* profile = app.add_flag("--profile", r.profile, "Also print seconds by scope, as one record each");
+    comparing = app.add_option("--compare", compare.peer,
+                               "Run this command, which takes the same options and prints the same records, in turn "
+                               "with uvic-bench itself; then print ratios, its seconds over ours")
+                    ->option_text("[COMMAND=" + compare.peer + "]")
+                    ->expected(0, 1)
+                    ->excludes(profile);
+    app.add_option("--rounds", compare.rounds, "compare: how often each runs")
+        ->check(CLI::PositiveNumber)
+        ->needs(comparing);
+    app.add_flag("--compile", compare.compile, "compare: pass --compile to the command")->needs(comparing);
+    app.add_flag("--table", compare.table, "compare: also print the ratios as a Markdown table")->needs(comparing);
   };
   return run_program(argc, argv, "uvic-bench", "Times attention, training and sampling.", declare,
-                     [&] { return run_bench(r), 0; });
+                     [&] { return *comparing ? run_comparison(r, compare) : (run_bench(r), 0); });
 }

@@ -140,6 +140,7 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
   int64_t step = 0;
   const auto one = [&] {
     ctx.arena().reset();
+    ctx.set_profiling(r.profile && step >= 3);  // before the scope, or it would end without a start
     auto scope = ctx.scope("bench");
     const Shape images{r.batch, c.in_chans, c.img_size, c.img_size};
     const StepInputs in{.x0 = noise(ctx, DType::f32, images, 4),
@@ -150,7 +151,6 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
                         .conditions = conditions(ctx, c, r.batch),
                         .weight = {}};
     train_step(ctx, model, in, Prediction::eps, optimizer, ++step);
-    ctx.set_profiling(r.profile && step >= 3);
   };
   const double s = timed(r.seconds, 3, one);
   print(ctx, {{"what", "train"},
@@ -182,9 +182,9 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   int calls = 0;
   const double s = timed(r.seconds, 2, [&] {
     ctx.arena().reset();
+    ctx.set_profiling(r.profile && ++calls > 3);
     Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
     generator.generate(ctx, {.seeds = seeds, .labels = labels, .context = conditions(ctx, c, r.batch).context}, images);
-    ctx.set_profiling(r.profile && ++calls >= 3);
   });
   print(ctx, {{"what", "sample"},
               {"model", r.model},

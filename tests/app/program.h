@@ -22,6 +22,8 @@ struct Ended {
 struct RunOptions {
   // No file it writes may grow beyond this, as on a full disk. (SIGXFSZ is ignored, so that write() fails instead.)
   std::optional<uint64_t> file_size_limit;
+  // OpenMP is left as a user has it, who has set nothing.
+  bool own_openmp_settings = false;
 };
 
 // A program while it runs.
