@@ -1,68 +1,58 @@
-// Attention of every kind, instruction set and dtype on the shapes of the models. "FLOP" counts the matrix products
-// only: 4 B H L^2 D forward, 2.5 times that backward; both halves of a causal row are counted. The least of the
-// repetitions is the number to quote.
+// Attention of every kind, in every instruction set, on the shapes of the networks and over a range of lengths. "FLOP"
+// counts the matrix products only: 4 B H L^2 D forward, 2.5 times that backward; both halves of a causal row are
+// counted. The least of the repetitions is the number to quote.
 
-#include <benchmark/benchmark.h>
+#include "kernels/ops/attention.h"
 
 #include <cmath>
 
-#include "kernels/ops/attention.h"
+#include "tests/bench/cases.h"
 
 namespace uvic {
 namespace {
 
-struct Size {
-  int64_t B, H, L, D;
-};
-constexpr Size kSizes[] = {{8, 8, 257, 64},  {8, 8, 66, 64},  {8, 8, 334, 64},
-                           {8, 16, 258, 72}, {1, 8, 257, 64}, {2, 8, 1025, 64}};
-constexpr AttentionKind kKinds[] = {AttentionKind::softmax, AttentionKind::cog, AttentionKind::expressive};
-
-void fill(Tensor t, double size, unsigned seed) {
-  uint64_t state = seed;
-  for (int64_t i = 0; i < t.numel(); ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const auto x = static_cast<float>(size * (static_cast<double>(state >> 40) * 0x1p-23 - 1));
-    if (t.dtype() == DType::bf16) {
-      t.data<bf16>()[i] = to_bf16(x);
-    } else {
-      t.data<float>()[i] = x;
-    }
+void make(Context& ctx, int64_t B, const UViCConfig& c, DType dtype, AttentionKind kind, bool backward, Job& job) {
+  const int64_t H = c.num_heads, L = c.tokens(), D = c.head_dim();
+  const double size = kind == AttentionKind::expressive ? 2 * std::pow(static_cast<double>(D), -0.25) : 2;
+  const AttentionArgs args{.qkv = job.random(dtype, {B, L, 3, H, D}, size), .kind = kind};
+  const Tensor o = job.zeros(dtype, {B, L, H, D}), stat = job.zeros(DType::f32, {B, H, L});
+  job.flop = static_cast<double>(4 * B * H * L * L * D) * (backward ? 3.5 : 1);
+  job.arithmetic = dtype;
+  job.label = concat("[", B, ", ", H, ", ", L, ", ", D, "]");
+  if (backward) {
+    const Tensor grad_o = job.random(dtype, {B, L, H, D}), dqkv = job.zeros(dtype, {B, L, 3, H, D});
+    job.run = [=, &ctx] {
+      attention_forward(ctx, args, o, stat);
+      attention_backward(ctx, args, o, stat, grad_o, dqkv);
+    };
+  } else {
+    job.run = [=, &ctx] { attention_forward(ctx, args, o, stat); };
   }
 }
 
-void measure(benchmark::State& state, Size size, AttentionKind kind, Isa isa, DType dtype, bool backward) {
-  Context ctx({.device = {}, .threads = 0, .isa = isa});
-  const auto [B, H, L, D] = size;
-  const OwnedTensor qkv({}, dtype, {B, L, 3, H, D}), dqkv({}, dtype, {B, L, 3, H, D});
-  const OwnedTensor o({}, dtype, {B, L, H, D}), grad_o({}, dtype, {B, L, H, D}), stat({}, DType::f32, {B, H, L});
-  fill(qkv.tensor, kind == AttentionKind::expressive ? 2 * std::pow(static_cast<double>(D), -0.25) : 2, 1);
-  fill(grad_o.tensor, 1, 2);
-  const AttentionArgs args{.qkv = qkv.tensor, .kind = kind};
-  attention_forward(ctx, args, o.tensor, stat.tensor);
-  if (backward) attention_backward(ctx, args, o.tensor, stat.tensor, grad_o.tensor, dqkv.tensor);
-  ctx.arena().reset();
-  for (auto _ : state) {
-    attention_forward(ctx, args, o.tensor, stat.tensor);
-    if (backward) attention_backward(ctx, args, o.tensor, stat.tensor, grad_o.tensor, dqkv.tensor);
+// S/2 in images of 8, 16, ... 128 pixels a side: 17 to 4,097 tokens.
+std::vector<Network> lengths() {
+  std::vector<Network> all;
+  for (int side = 8; side <= 128; side *= 2) {
+    UViCConfig c = preset("U-ViC-S/2");
+    c.img_size = side;
+    all.push_back({concat("tokens", c.tokens()), c});
   }
-  const auto flop = static_cast<double>(4 * B * H * L * L * D) * (backward ? 3.5 : 1);
-  state.counters["FLOP"] = benchmark::Counter(flop, benchmark::Counter::kIsIterationInvariantRate);
+  return all;
 }
 
 const bool registered = [] {
-  for (const Size& s : kSizes)
-    for (const bool backward : {false, true})
-      for (const DType dtype : {DType::bf16, DType::f32})
-        for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx})
-          for (const AttentionKind kind : kKinds) {
-            if (isa > best_isa()) continue;
-            const std::string name = concat("attention/", backward ? "both" : "forward", "/B", s.B, "_H", s.H, "_L",
-                                            s.L, "_D", s.D, "/", name_of(dtype), "/", name_of(isa), "/", name_of(kind));
-            benchmark::RegisterBenchmark(name.c_str(), measure, s, kind, isa, dtype, backward)
-                ->UseRealTime()
-                ->Unit(benchmark::kMillisecond);
-          }
+  for (const AttentionKind kind : {AttentionKind::softmax, AttentionKind::cog, AttentionKind::expressive})
+    for (const bool backward : {false, true}) {
+      const std::string op = concat("attention/", backward ? "both/" : "forward/", name_of(kind));
+      const auto with_batch = [=](int64_t batch) {
+        return [=](Context& ctx, const UViCConfig& c, DType dtype, Job& job) {
+          make(ctx, batch, c, dtype, kind, backward, job);
+        };
+      };
+      register_cases(op, networks(), working_dtypes(), all_isas(), with_batch(kBatch));
+      register_cases(op, lengths(), {DType::bf16}, best_isa_only(), with_batch(1));
+    }
   return true;
 }();
 

@@ -1,72 +1,102 @@
-// Linear layers of the models in every instruction set and dtype, on random numbers: zeros draw less power, and the
-// clock rises with them. CPU time of one thread beside real time; the least of the repetitions is the number to quote.
-
-#include <benchmark/benchmark.h>
+// The networks' linear layers as they call them, in every instruction set: embed, qkv, proj (adds the residual), fc1
+// (bias, GELU, and what backward needs), fc2, head, and the long skip. Random numbers, since zeros draw less power and
+// the clock rises with them. The least of the repetitions is the number to quote.
 
 #include "kernels/ops/linear.h"
+
+#include "tests/bench/cases.h"
 
 namespace uvic {
 namespace {
 
+struct Layer {
+  const char* name;
+  bool bias, residual;
+  Activation act, x_act;  // of its result; of its input, for backward
+};
+constexpr Layer kLayers[] = {{"embed", true, false, Activation::none, Activation::none},
+                             {"qkv", false, false, Activation::none, Activation::none},
+                             {"proj", true, true, Activation::none, Activation::none},
+                             {"fc1", true, false, Activation::gelu, Activation::none},
+                             {"fc2", true, true, Activation::none, Activation::gelu},
+                             {"head", true, false, Activation::none, Activation::none}};
+
 struct Size {
   int64_t N, K, M;
 };
-constexpr Size kSizes[] = {{2056, 512, 1536}, {2056, 512, 512}, {2056, 512, 2048}, {2056, 2048, 512}, {528, 256, 1024}};
-enum class Pass : uint8_t { forward, gelu, dx, dw };
-constexpr const char* kPasses[] = {"forward", "gelu", "dx", "dw"};
-
-OwnedTensor random(DType dtype, Shape shape) {
-  OwnedTensor t({}, dtype, shape);
-  uint64_t state = 1;
-  for (int64_t i = 0; i < shape.numel(); ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const auto x = static_cast<float>(static_cast<double>(state >> 40) * 0x1p-23 - 1);
-    if (dtype == DType::bf16) {
-      t.tensor.data<bf16>()[i] = to_bf16(x);
-    } else {
-      t.tensor.data<float>()[i] = x;
-    }
-  }
-  return t;
+Size size_of_layer(const UViCConfig& c, const std::string& name) {
+  const int64_t d = c.embed_dim, tokens = kBatch * c.tokens(), patch = c.patch_size * c.patch_size * c.in_chans;
+  return name == "embed"  ? Size{kBatch * c.patches(), patch, d}
+         : name == "qkv"  ? Size{tokens, d, 3 * d}
+         : name == "proj" ? Size{tokens, d, d}
+         : name == "fc1"  ? Size{tokens, d, c.hidden()}
+         : name == "fc2"  ? Size{tokens, c.hidden(), d}
+                          : Size{tokens, d, patch};
 }
 
-void measure(benchmark::State& state, Size s, Pass pass, Isa isa, DType dtype, int threads) {
-  Context ctx({.device = {}, .threads = threads, .isa = isa});
-  const OwnedTensor x = random(dtype, {s.N, s.K}), w = random(dtype, {s.M, s.K}), b = random(dtype, {s.M});
-  const OwnedTensor y = random(dtype, {s.N, s.M}), pre = random(dtype, {s.N, s.M}), dx = random(dtype, {s.N, s.K});
-  const OwnedTensor dw({}, DType::f32, {s.M, s.K});
-  const LinearArgs plain{x.tensor, w.tensor, {}, {}, Activation::none, {}};
-  const LinearArgs gelu{x.tensor, w.tensor, b.tensor, {}, Activation::gelu, {}};
-  const LinearBackwardArgs backward{x.tensor, w.tensor};
-  const auto run = [&] {
-    switch (pass) {
-      case Pass::forward: return linear_forward(ctx, plain, y.tensor);
-      case Pass::gelu: return linear_forward(ctx, gelu, y.tensor, pre.tensor);
-      case Pass::dx: return linear_backward(ctx, backward, y.tensor, dx.tensor, {}, {});
-      case Pass::dw: return linear_backward(ctx, backward, y.tensor, {}, dw.tensor, {});
-    }
-  };
-  run();
-  ctx.arena().reset();
-  for (auto _ : state) run();
-  state.counters["FLOP"] =
-      benchmark::Counter(static_cast<double>(2 * s.N * s.K * s.M), benchmark::Counter::kIsIterationInvariantRate);
+enum class Pass : uint8_t { training, sampling, dx, dw };
+constexpr const char* kPasses[] = {"forward", "prepacked", "dx", "dw"};
+
+void make(Context& ctx, const UViCConfig& c, DType dtype, const Layer& layer, Pass pass, Job& job) {
+  const auto [N, K, M] = size_of_layer(c, layer.name);
+  const Tensor x = job.random(dtype, {N, K}), w = job.random(dtype, {M, K});
+  const Tensor y = job.random(dtype, {N, M});
+  job.flop = static_cast<double>(2 * N * K * M);
+  job.arithmetic = dtype;
+  job.label = concat("[", N, ", ", K, "] x [", K, ", ", M, "]");
+  if (pass == Pass::training || pass == Pass::sampling) {
+    LinearArgs args{x, w, {}, {}, layer.act, {}};
+    if (layer.bias) args.b = job.random(dtype, {M});
+    if (layer.residual) args.residual = job.random(dtype, {N, M});
+    Tensor pre;
+    if (pass == Pass::training && layer.act != Activation::none) pre = job.zeros(dtype, {N, M});
+    const auto packed = std::make_shared<OwnedTensor>();
+    if (pass == Pass::sampling) *packed = prepack_linear(ctx, w), args.prepacked = packed->tensor;
+    job.run = [=, &ctx] { linear_forward(ctx, args, y, pre); };
+    return;
+  }
+  LinearBackwardArgs args{x, w, layer.x_act, {}};
+  if (layer.x_act != Activation::none) args.x = {}, args.x_pre = job.random(dtype, {N, K});  // made again from there
+  if (pass == Pass::dx) {
+    const Tensor dx = job.zeros(dtype, {N, K});
+    job.run = [=, &ctx] { linear_backward(ctx, args, y, dx, {}, {}); };
+  } else {
+    const Tensor dw = job.zeros(DType::f32, {M, K}), db = job.zeros(DType::f32, {M});
+    job.run = [=, &ctx] { linear_backward(ctx, args, y, {}, dw, db); };
+  }
+}
+
+void make_skip(Context& ctx, const UViCConfig& c, DType dtype, bool backward, Job& job) {
+  const int64_t N = kBatch * c.tokens(), K = c.embed_dim;
+  const SkipLinearArgs args{
+      job.random(dtype, {N, K}), job.random(dtype, {N, K}), job.random(dtype, {K, 2 * K}), job.random(dtype, {K}), {}};
+  const Tensor y = job.random(dtype, {N, K});
+  job.flop = static_cast<double>(2 * N * 2 * K * K) * (backward ? 2 : 1);
+  job.arithmetic = dtype;
+  job.label = concat("[", N, ", 2 x ", K, "] x [2 x ", K, ", ", K, "]");
+  if (backward) {
+    const Tensor dx = job.zeros(dtype, {N, K}), dskip = job.zeros(dtype, {N, K});
+    const Tensor dw = job.zeros(DType::f32, {K, 2 * K}), db = job.zeros(DType::f32, {K});
+    job.run = [=, &ctx] { skip_linear_backward(ctx, args, y, dx, dskip, dw, db); };
+  } else {
+    job.run = [=, &ctx] { skip_linear_forward(ctx, args, y); };
+  }
 }
 
 const bool registered = [] {
-  for (const Size& s : kSizes)
-    for (const Pass pass : {Pass::forward, Pass::gelu, Pass::dx, Pass::dw})
-      for (const DType dtype : {DType::bf16, DType::f32})
-        for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::amx})
-          for (const int threads : {1, 0}) {
-            if (isa > best_isa()) continue;
-            const std::string name =
-                concat("linear/", kPasses[static_cast<int>(pass)], "/N", s.N, "_K", s.K, "_M", s.M, "/", name_of(dtype),
-                       "/", name_of(isa), threads == 1 ? "/one_thread" : "/all_threads");
-            benchmark::RegisterBenchmark(name.c_str(), measure, s, pass, isa, dtype, threads)
-                ->UseRealTime()
-                ->Unit(benchmark::kMillisecond);
-          }
+  for (const Layer& layer : kLayers)
+    for (const Pass pass : {Pass::training, Pass::sampling, Pass::dx, Pass::dw}) {
+      const std::string op = concat("linear/", kPasses[static_cast<int>(pass)], "/", layer.name);
+      const MakeJob job = [&layer, pass](Context& ctx, const UViCConfig& c, DType dtype, Job& j) {
+        make(ctx, c, dtype, layer, pass, j);
+      };
+      register_cases(op, networks(), working_dtypes(), all_isas(), job);
+      register_cases(op, {networks()[2]}, {DType::bf16}, best_isa_only(), job, 1);
+    }
+  for (const bool backward : {false, true})
+    register_cases(
+        concat("skip_linear/", backward ? "backward" : "forward"), networks(), working_dtypes(), all_isas(),
+        [=](Context& ctx, const UViCConfig& c, DType dtype, Job& j) { make_skip(ctx, c, dtype, backward, j); });
   return true;
 }();
 
