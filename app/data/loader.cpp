@@ -173,12 +173,18 @@ struct BatchLoader::Impl {
 
   bool is_bad(int64_t i) {
     const std::lock_guard lock(bad_mutex);
-    return bad.contains(i);
+    if (!bad.contains(i)) return false;
+    check_share();  // another thread may have met the last straw, in a later batch
+    return true;
   }
 
   void report_bad(int64_t i, const std::string& message) {
     const std::lock_guard lock(bad_mutex);
     bad.emplace(i, message);
+    check_share();
+  }
+
+  void check_share() const {  // bad_mutex is held
     if (static_cast<double>(bad.size()) <= config.max_bad_share * static_cast<double>(data.size())) return;
     std::string list;
     for (const std::string& example : examples()) list += "\n  " + example;
