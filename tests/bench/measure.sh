@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measures all that README.md beside it shows: records of uvic-bench and its peers, then the benchmarks of the ops.
+# Measures what a page about speed needs: records of uvic-bench and its peers, then the benchmarks of the ops.
 #
 #   tests/bench/measure.sh BUILD OUT       from the repository's root; some 15 minutes on an idle machine
 #   PYTHON=venv/bin/python                 one with torch and openvino

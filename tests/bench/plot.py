@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what measure.sh measured: breakdown.png and growth.png; prints the tables of README.md as Markdown.
+"""Draws what measure.sh measured: breakdown.png and growth.png; prints its tables as Markdown.
 
     python3 plot.py OUT [WHERE]     OUT: measure.sh's folder; WHERE: of the pictures, default this script's own folder
 Needs matplotlib, which brings Pillow.
