@@ -76,6 +76,30 @@ TEST(LinearThreads, DoNotChangeAmxResults) {
   }
 }
 
+// x and w of one element give the activation itself, at every size; beside its own error it is rounded once.
+TEST_P(LinearContractTest, ActivationsAreWhatActivationHeaderAllows) {
+  std::vector<double> x;
+  for (int i = -1000; i <= 1000; ++i) x.push_back(i / 128.0);  // most of these are bf16 numbers
+  const auto n = static_cast<int64_t>(x.size());
+  const bool half = dtype() == DType::bf16;
+  const OwnedTensor in = tensor_of(dtype(), {n, 1}, x), one = tensor_of(dtype(), {1, 1}, {1.0});
+  const OwnedTensor ones = tensor_of(dtype(), {n, 1}, std::vector<double>(x.size(), 1.0));
+  const OwnedTensor y = tensor({n, 1}), dx = tensor({n, 1});
+  x = values(in.tensor);
+  for (const Activation act : kActivations) {
+    linear_forward(ctx, {in.tensor, one.tensor, {}, {}, act, {}}, y.tensor);
+    linear_backward(ctx, {in.tensor, one.tensor, act, in.tensor}, ones.tensor, dx.tensor, {}, {});
+    for (int64_t i = 0; i < n; ++i) {
+      const double at_x = x[static_cast<size_t>(i)], want = activate(act, at_x);
+      const double slope = activation_derivative(act, at_x), rounding = half ? 0x1p-8 : 0x1p-24;
+      const double bound = half ? std::max(4e-4 * std::abs(want), 2e-5) : 1e-6;
+      EXPECT_NEAR(at(y.tensor, i), want, bound + rounding * (std::abs(want) + bound)) << int(act) << " of " << at_x;
+      EXPECT_NEAR(at(dx.tensor, i), slope, (half ? 1e-4 : 1e-6) + rounding * 1.01 * std::abs(slope) + 1e-6)
+          << int(act) << " of " << at_x;
+    }
+  }
+}
+
 // Weights that were brought into the backend's order beforehand are the same weights.
 TEST_P(LinearContractTest, PrepackedWeightsGiveTheSameBits) {
   for (const LinearSize& s : {LinearSize{17, 96, 33}, LinearSize{66, 544, 40}}) {
