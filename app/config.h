@@ -48,6 +48,7 @@ struct TrainConfig {
   double grad_clip = 0;
   double ema_rate = 0.9999;
   double label_drop = 0;
+  double init_score = 0;
   uint64_t seed = 1234;
   std::string dtype = "auto";
   int64_t save_every = 10000;

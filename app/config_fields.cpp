@@ -93,6 +93,9 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("grad_clip", &t.grad_clip, "largest norm of the gradient; 0: not clipped", at_least(0));
   add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result", kBelowOne);
   add("label_drop", &t.label_drop, "share of labels replaced by the null class (p_uncond)", kBelowOne);
+  add("init_score", &t.init_score,
+      "score that attention starts at, by biases of q and k: above 0, cog attention starts as softmax; 0: as released",
+      between(0, 16));
   add("seed", &t.seed, "of everything random");
   add("dtype", &t.dtype, "working precision; auto: bf16 where the processor is fast at it", {},
       {"auto", "f32", "bf16"});

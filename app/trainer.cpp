@@ -76,7 +76,7 @@ Run::Run(const TrainRequest& request)
       data_((fs::create_directories(request.out), config_.data)),
       ctx_({.device = request.device, .threads = config_.train.threads}),
       model_((check_classes(data_, config_.model), ctx_), config_.model, dtype_of_name(config_.train.dtype),
-             config_.train.seed),
+             config_.train.seed, config_.train.init_score),
       info_{.config = config_.model,
             .schedule = config_.diffusion.schedule,
             .prediction = config_.diffusion.prediction,

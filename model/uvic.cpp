@@ -1,5 +1,8 @@
 #include "model/uvic.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/ops/pointwise.h"
 
 namespace uvic {
@@ -84,6 +87,22 @@ void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage
     dx = blocks_[i].backward(ctx, saved.blocks[i], dx, dskip);
   }
   embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
+}
+
+void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, double score) {
+  UVIC_CHECK(score > 0 && config.qkv_bias, "attention can start at a score of ", score,
+             " only if that is positive and qkv has a bias");
+  OwnedTensor host({}, DType::f32, {3 * int64_t{config.embed_dim}});
+  int block = 0;
+  for (size_t id = 0; id < store.params().size(); ++id) {
+    if (!store.params()[id].name.ends_with(".attn.qkv.bias")) continue;
+    const bool unscaled = config.kind(block++) == AttentionKind::expressive;
+    const double scale = config.qk_scale > 0 ? config.qk_scale : unscaled ? 1 : 1 / std::sqrt(config.head_dim());
+    const int64_t qk = 2 * int64_t{config.embed_dim};
+    std::fill_n(host.tensor.data<float>(), qk, static_cast<float>(std::sqrt(score / (scale * config.head_dim()))));
+    for (const Role role : {Role::working, Role::master, Role::ema})
+      if (const Tensor bias = store.view(role, static_cast<int>(id))) cast(ctx, host.tensor, bias);
+  }
 }
 
 }  // namespace uvic

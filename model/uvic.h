@@ -39,4 +39,10 @@ class UViC {
   Head head_;
 };
 
+// Makes every attention's scores start around score (> 0) instead of 0, in all roles of a store that was just
+// initialised: the q and k biases, which config.qkv_bias must give, become sqrt(score / (scale D)). Where no score is
+// negative, cog attention is softmax attention: from the released start, where signs are drawn by lot, a U-ViC first
+// has to find that state. Throws Error if there are no such biases.
+void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, double score);
+
 }  // namespace uvic

@@ -189,5 +189,37 @@ TEST(Initialisation, DependsOnTheSeedAloneAndFillsMasterWorkingAndEma) {
   }
 }
 
+// From such scores a U-ViC computes what a U-ViT of the same weights does, and from the released start it does not.
+TEST(StartScoresAt, MakesCogAttentionStartAsSoftmax) {
+  for (const Where& where : everywhere()) {
+    SCOPED_TRACE(label(where));
+    Context ctx = context(where);
+    const OwnedTensor image = random_tensor(DType::f32, {1, 5, 8, 8}, 1), t({}, DType::f32, {1}),
+                      y({}, DType::i32, {1});
+    const auto output = [&](const std::string& arch, double score) {
+      UViCConfig config = label_model();
+      config.arch = arch;
+      ParamStore store({});
+      const UViC net(store, config);
+      store.allocate_for_training(where.dtype);
+      store.initialise(ctx, 3);
+      if (score > 0) start_scores_at(ctx, store, config, score);
+      EXPECT_EQ(values(store.flat(Role::ema)), values(store.flat(Role::master)));
+      OwnedTensor out({}, DType::f32, {1, 5, 8, 8});
+      net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out.tensor);
+      return values(out.tensor);
+    };
+    EXPECT_EQ(output("uvic", 2), output("uvit", 2));
+    EXPECT_NE(output("uvic", 0), output("uvit", 0));
+  }
+  UViCConfig config = label_model();
+  config.qkv_bias = false;
+  ParamStore store({});
+  const UViC net(store, config);
+  store.allocate_for_training(DType::f32);
+  Context ctx;
+  EXPECT_THROW(start_scores_at(ctx, store, config, 2), Error);
+}
+
 }  // namespace
 }  // namespace uvic::test
