@@ -71,8 +71,10 @@ void data_fields(std::vector<Field>& list, DataConfig& d) {
 
 void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
   const Adder add{list, "diffusion"};
-  add("schedule", &d.schedule, "noise: the continuous VP SDE, or 1000 steps of DDPM, improved DDPM, Stable Diffusion",
-      {}, {"vp", "linear", "cosine", "sd"});
+  add("schedule", &d.schedule,
+      "noise: vp, vp-cosine continuous; linear (DDPM), cosine (improved DDPM), sd of 1000 steps; -ztsnr: zero terminal "
+      "SNR",
+      {}, schedule_names());
   add("prediction", &d.prediction, "what the network predicts", {}, {"eps", "x0", "v"});
   add("loss_weight", &d.loss_weight, "weight of a noise level in the loss", {}, {"none", "min_snr"});
   add("gamma", &d.gamma, "of min_snr: signal-to-noise ratios are cut here", above(0));

@@ -41,7 +41,7 @@ LoadedModel load_model(Context& ctx, const fs::path& path, DType dtype) {
 }
 
 Schedule schedule_of(const std::string& name) {
-  return Schedule::named(name, name == "vp" ? LabelKind::t999 : LabelKind::n);
+  return Schedule::named(name, name.starts_with("vp") ? LabelKind::t999 : LabelKind::n);
 }
 
 Prediction prediction_of(const std::string& name) {

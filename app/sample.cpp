@@ -31,6 +31,10 @@ int main(int argc, char** argv) {
     app.add_option("--spacing", s.spacing,
                    "Time steps: auto, time, logsnr, quadratic, karras, leading, linspace or trailing");
     app.add_option("--eta", s.eta, "ddim: 0 deterministic, 1 as noisy as ddpm");
+    app.add_option("--churn", s.churn.amount, "heun: EDM's S_churn, fresh noise on the way; 0: none");
+    app.add_option("--churn-min", s.churn.sigma_min, "heun: S_min, the lowest sigma to churn at");
+    app.add_option("--churn-max", s.churn.sigma_max, "heun: S_max, the highest");
+    app.add_option("--churn-noise", s.churn.noise, "heun: S_noise, scale of that noise");
     app.add_flag("--clip", s.x0.clip, "Clamp x0 predictions to [-1, 1]");
     app.add_option("--dynamic-threshold", s.x0.threshold_ratio, "Bound x0 predictions by this quantile; 0: off");
     app.add_option("-o,--out", r.out, "Folder for <seed>.png");

@@ -9,10 +9,10 @@ std::vector<NoiseLevel> dpm_levels(const Run& run) {
   const bool linspace = run.spacing == Spacing::linspace, to_clean = o.final_sigma == "zero" || linspace;
   std::vector<double> times;
   if (linspace) {
-    times = knot_grid(run.schedule, Spacing::time, o.steps + 1, 0);
+    times = knot_grid(run.schedule, Spacing::time, o.steps + 1, o.t_start, 0);
     times.pop_back();
   } else {
-    times = time_grid(run.schedule, run.spacing, to_clean ? o.steps : o.steps + 1, o.t_end);
+    times = time_grid(run.schedule, run.spacing, to_clean ? o.steps : o.steps + 1, o.t_start, o.t_end);
   }
   std::vector<NoiseLevel> levels;
   for (const double t : times) levels.push_back(run.schedule.at(t));

@@ -36,7 +36,7 @@ std::vector<Outer> outer_steps(const Run& run) {
       fixed ? std::vector<int>(static_cast<size_t>(o.steps / o.order), o.order) : orders_for(o.steps, o.order);
   const bool inner_grid = !fixed && (o.method == "fast" || run.spacing != Spacing::logsnr);
   const int intervals = inner_grid ? o.steps : static_cast<int>(orders.size());
-  const std::vector<double> grid = time_grid(run.schedule, run.spacing, intervals + 1, o.t_end);
+  const std::vector<double> grid = time_grid(run.schedule, run.spacing, intervals + 1, o.t_start, o.t_end);
   std::vector<Outer> outer;
   size_t at = 0;
   for (const int order : orders) {

@@ -15,7 +15,8 @@ namespace {
 void solve(const Run& run, bool sde) {
   // A single evaluation is at t_end, not at 1: what the published grid, linspace(t_end, 1, steps), gives.
   std::vector<double> times{run.options.t_end};
-  if (run.options.steps > 1) times = time_grid(run.schedule, run.spacing, run.options.steps, run.options.t_end);
+  if (run.options.steps > 1)
+    times = time_grid(run.schedule, run.spacing, run.options.steps, run.options.t_start, run.options.t_end);
   times.push_back(0);
 
   const Tensor x = run.x, eps = run.ctx.like(x), z = sde ? run.ctx.like(x) : Tensor();

@@ -17,12 +17,14 @@ struct Solver {
   int max_order = 0;                   // 0: order means nothing to it
   bool whole_steps = false;            // on a discrete schedule, evaluates at training steps
   bool clips = false;                  // works on x0
+  bool zero_snr = false;               // can start where alpha is 0
   bool draws = false;                  // needs a NoiseSource whatever eta is
   bool eta = false, variance = false;  // understands these options
   bool methods = false;                // method and denoise
   bool taylor = false;
   bool unipc = false;       // bh1 and eps_form
   bool dpm_levels = false;  // spacing linspace, integer_labels, and final_sigma zero
+  bool heun = false;        // churn and integer_labels
   double t_end = 0;         // its default; 0: the schedule's
 };
 
@@ -33,12 +35,19 @@ void solve_dpm(const Run& run, DpmForm form) {
 }
 
 constexpr Solver kSolvers[] = {
-    {.name = "ddpm", .solve = solve_ddpm, .whole_steps = true, .clips = true, .draws = true, .variance = true},
-    {.name = "ddim", .solve = solve_ddim, .whole_steps = true, .clips = true, .eta = true},
+    {.name = "ddpm",
+     .solve = solve_ddpm,
+     .whole_steps = true,
+     .clips = true,
+     .zero_snr = true,
+     .draws = true,
+     .variance = true},
+    {.name = "ddim", .solve = solve_ddim, .whole_steps = true, .clips = true, .zero_snr = true, .eta = true},
     {.name = "dpm++",
      .solve = [](const Run& run) { solve_dpm(run, DpmForm::x0); },
      .max_order = 3,
      .clips = true,
+     .zero_snr = true,
      .methods = true,
      .taylor = true,
      .dpm_levels = true},
@@ -52,9 +61,12 @@ constexpr Solver kSolvers[] = {
      .solve = solve_sde_dpm,
      .max_order = 3,
      .clips = true,
+     .zero_snr = true,
      .draws = true,
      .taylor = true,
      .dpm_levels = true},
+    {.name = "heun", .solve = solve_heun, .heun = true},
+    {.name = "heun-ode", .solve = solve_heun_ode, .t_end = 1e-3},
     {.name = "euler-maruyama", .solve = solve_euler_maruyama, .draws = true, .t_end = 1e-3},
     {.name = "euler-ode", .solve = solve_euler_ode, .t_end = 1e-3},
 };
@@ -132,14 +144,27 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
   UVIC_CHECK(o.steps_offset == 0 || spacing == Spacing::leading, who, "steps_offset needs spacing leading, not ",
              name_of(spacing));
   UVIC_CHECK(o.steps_offset >= 0, who, "steps_offset must be 0 or more, got ", o.steps_offset);
-  UVIC_CHECK(o.t_end == 0 || (0 < o.t_end && o.t_end < 1), who, "t_end must be in (0, 1), got ", o.t_end);
+  const double start = o.t_start > 0 ? o.t_start : schedule.t_start();
+  UVIC_CHECK(o.t_start == 0 || (0 < o.t_start && o.t_start <= 1), who, "t_start must be in (0, 1], got ", o.t_start);
+  UVIC_CHECK(0 <= o.t_end && o.t_end < start, who, "t_end must be in (0, ", start, "), got ", o.t_end);
   UVIC_CHECK(o.t_end == 0 || !knots, who, "walks whole training steps with spacing ", name_of(spacing),
              ": t_end must be 0, got ", o.t_end);
   const bool levels = s.dpm_levels && multistep, linspace = spacing == Spacing::linspace;
   UVIC_CHECK(!linspace || (levels && schedule.knots()), who,
              "spacing linspace is for dpm++ multistep, unipc and sde-dpm++ on a discrete schedule");
-  UVIC_CHECK(!o.integer_labels || (levels && schedule.knots()), who,
-             "integer_labels are for dpm++ multistep, unipc and sde-dpm++ on a discrete schedule");
+  UVIC_CHECK(!o.integer_labels || ((levels || s.heun) && schedule.knots()), who,
+             "integer_labels are for dpm++ multistep, unipc, sde-dpm++ and heun on a discrete schedule");
+  const Churn& c = o.churn;
+  UVIC_CHECK(c.amount == 0 || s.heun, who, "takes no churn; heun does");
+  UVIC_CHECK(c.amount >= 0 && c.sigma_min >= 0 && c.sigma_max >= c.sigma_min && c.noise >= 0, who,
+             "churn, its range of sigma and its noise must be 0 or more, got ", c.amount, " in ", c.sigma_min, " to ",
+             c.sigma_max, " with noise ", c.noise);
+  if (schedule.at(start).alpha == 0) {
+    UVIC_CHECK(s.zero_snr && multistep, who, "cannot start without any signal, as a schedule of zero terminal SNR does",
+               "; ddpm, ddim, dpm++ multistep and sde-dpm++ can");
+    UVIC_CHECK(o.prediction != Prediction::eps, who, "without any signal at the start (zero terminal SNR), the noise ",
+               "says nothing of the image: the network must predict v or x0");
+  }
   const std::string& last = o.final_sigma;
   UVIC_CHECK(last == "auto" || last == "zero" || last == "min", who, "final_sigma must be auto, zero or min, got \"",
              last, '"');
@@ -147,13 +172,15 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
              "final_sigma min is for ddim on a discrete schedule, or for spacing linspace");
   UVIC_CHECK(last != "zero" || s.whole_steps || (levels && !o.eps_form), who,
              "final_sigma zero is for ddpm, ddim, dpm++ multistep, unipc without eps_form and sde-dpm++");
-  if (knots) knot_grid(schedule, spacing, o.steps, o.steps_offset);  // throws if there are too few training steps
+  if (knots)
+    knot_grid(schedule, spacing, o.steps, start, o.steps_offset);  // throws if there are too few training steps
 }
 
 std::vector<NoiseLevel> ancestral_levels(const Run& run) {
   const SamplerOptions& o = run.options;
-  const std::vector<double> times = run.at_knots ? knot_grid(run.schedule, run.spacing, o.steps, o.steps_offset)
-                                                 : time_grid(run.schedule, run.spacing, o.steps, o.t_end);
+  const std::vector<double> times = run.at_knots
+                                        ? knot_grid(run.schedule, run.spacing, o.steps, o.t_start, o.steps_offset)
+                                        : time_grid(run.schedule, run.spacing, o.steps, o.t_start, o.t_end);
   std::vector<NoiseLevel> levels;
   for (const double t : times) levels.push_back(run.schedule.at(t));
   levels.push_back(o.final_sigma == "min" ? run.schedule.at(run.schedule.t_end()) : Schedule::clean());
@@ -166,9 +193,11 @@ void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, co
   const Solver& solver = solver_named(options.solver);
   UVIC_CHECK(!x.empty() && x.rank() >= 1 && (x.dtype() == DType::f32 || x.dtype() == DType::f64),
              "sample: x must be [B, ...] f32 or f64, got ", x.shape(), ' ', x.dtype());
-  UVIC_CHECK(noise || !(solver.draws || options.eta > 0), "sample: sampler ", solver.name, " needs a source of noise");
+  UVIC_CHECK(noise || !(solver.draws || options.eta > 0 || options.churn.amount > 0), "sample: sampler ", solver.name,
+             " needs a source of noise");
   SamplerOptions o = options;
   if (solver.max_order && o.order == 0) o.order = std::min(2, o.steps);
+  if (o.t_start == 0) o.t_start = schedule.t_start();
   if (o.t_end == 0) o.t_end = solver.t_end > 0 ? solver.t_end : schedule.t_end();
   const Spacing spacing = spacing_of(schedule, solver, o.spacing);
   auto scope = ctx.scope(solver.name);

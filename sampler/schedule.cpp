@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <string_view>
 
 #include "kernels/core/error.h"
 
@@ -13,17 +14,36 @@ namespace {
 // log(1 + exp(x)) without overflow.
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
+// lambda of log alpha, and back.
+double lambda_of(double log_alpha) { return log_alpha - 0.5 * std::log(-std::expm1(2 * log_alpha)); }
+double log_alpha_of(double lambda) { return -softplus(-2 * lambda) / 2; }
+
+// The cosine schedule's angle at t.
+constexpr double kCosineShift = 0.008;
+double cosine_angle(double t) { return (t + kCosineShift) / (1 + kCosineShift) * (std::numbers::pi / 2); }
+
 }  // namespace
+
+Schedule Schedule::continuous(LabelKind labels) {
+  UVIC_CHECK(labels == LabelKind::t || labels == LabelKind::t999,
+             "schedule: a continuous schedule has no training steps to count; its labels are t or 999 t");
+  Schedule s;
+  s.labels_ = labels;
+  return s;
+}
 
 Schedule Schedule::vp_sde(LabelKind labels, double beta_min, double beta_max) {
   UVIC_CHECK(0 < beta_min && beta_min <= beta_max, "schedule: need 0 < beta_min <= beta_max, got ", beta_min, " and ",
              beta_max);
-  UVIC_CHECK(labels == LabelKind::t || labels == LabelKind::t999,
-             "schedule: a continuous schedule has no training steps to count; its labels are t or 999 t");
-  Schedule s;
+  Schedule s = continuous(labels);
   s.beta_min_ = beta_min;
   s.beta_max_ = beta_max;
-  s.labels_ = labels;
+  return s;
+}
+
+Schedule Schedule::vp_cosine(LabelKind labels) {
+  Schedule s = continuous(labels);
+  s.cosine_ = true;
   return s;
 }
 
@@ -42,11 +62,33 @@ Schedule Schedule::discrete(std::span<const double> betas, LabelKind labels) {
 }
 
 Schedule Schedule::named(const std::string& name, LabelKind labels) {
+  constexpr std::string_view kZero = "-ztsnr";
+  if (name.ends_with(kZero) && !name.starts_with("vp"))
+    return named(name.substr(0, name.size() - kZero.size()), labels).zero_terminal_snr();
   if (name == "vp") return vp_sde(labels);
+  if (name == "vp-cosine") return vp_cosine(labels);
   if (name == "linear") return discrete(linear_betas(1000), labels);
   if (name == "sd") return discrete(scaled_linear_betas(1000), labels);
   if (name == "cosine") return discrete(cosine_betas(1000), labels);
-  fail("schedule \"", name, "\": must be one of vp, linear, sd, cosine");
+  std::string names;
+  for (const std::string& known : schedule_names()) names += (names.empty() ? "" : ", ") + known;
+  fail("schedule \"", name, "\": must be one of ", names);
+}
+
+Schedule Schedule::linear_in_lambda() const {
+  UVIC_CHECK(knots(), "schedule: a continuous one has no knots to go between");
+  Schedule s = *this;
+  s.linear_in_lambda_ = true;
+  return s;
+}
+
+Schedule Schedule::zero_terminal_snr() const {
+  UVIC_CHECK(knots(), "schedule: zero terminal SNR is for discrete ones");
+  Schedule s = *this;
+  const double first = std::exp(log_alphas_.front()), last = std::exp(log_alphas_.back());
+  for (double& log_alpha : s.log_alphas_)
+    log_alpha = std::log(std::max(std::exp(log_alpha) - last, 0.0) * (first / (first - last)));
+  return s;
 }
 
 Schedule Schedule::cut(double lambda_min) const {
@@ -58,6 +100,7 @@ Schedule Schedule::cut(double lambda_min) const {
   return s;
 }
 
+double Schedule::t_start() const { return cosine_ ? 0.9946 : 1; }
 double Schedule::t_end() const { return knots() ? 1.0 / knots() : 1e-4; }
 
 // The index of the knot below t, such that knot + 1 exists: t beyond the ends extends the outer segments.
@@ -66,16 +109,29 @@ int Schedule::segment_of_t(double t) const {
 }
 
 double Schedule::log_alpha(double t) const {
+  if (cosine_) {  // log(cos b / cos a), where cos a - cos b = 2 sin((a + b) / 2) sin((b - a) / 2)
+    const double a = cosine_angle(0), b = cosine_angle(t);
+    return std::log1p(-2 * std::sin((a + b) / 2) * std::sin((b - a) / 2) / std::cos(a));
+  }
   if (!knots()) return -t * t * (beta_max_ - beta_min_) / 4 - t * beta_min_ / 2;
   const int i = segment_of_t(t);
   const double* knot = log_alphas_.data() + i;
-  return knot[0] + (t * knots() - 1 - i) * (knot[1] - knot[0]);
+  const double share = t * knots() - 1 - i;
+  if (share == 0) return knot[0];  // the next may be -infinity
+  if (!linear_in_lambda_) return knot[0] + share * (knot[1] - knot[0]);
+  const double lambda = lambda_of(knot[0]);
+  return log_alpha_of(lambda + share * (lambda_of(knot[1]) - lambda));
 }
 
 double Schedule::beta(double t) const {
+  if (cosine_) return std::numbers::pi / (1 + kCosineShift) * std::tan(cosine_angle(t));
   if (!knots()) return beta_min_ + t * (beta_max_ - beta_min_);
   // A step walks down from t, so at a knot the segment below counts; the small shift is far below 1/M.
   const double* knot = log_alphas_.data() + segment_of_t(t - 1e-9);
+  if (linear_in_lambda_) {  // d log alpha / d lambda = sigma^2
+    const double sigma2 = -std::expm1(2 * log_alpha(t));
+    return -2 * sigma2 * (lambda_of(knot[1]) - lambda_of(knot[0])) * knots();
+  }
   return -2 * (knot[1] - knot[0]) * knots();
 }
 
@@ -91,12 +147,18 @@ double Schedule::label(double t) const {
 
 double Schedule::inverse_lambda(double lambda) const {
   const double q = softplus(-2 * lambda);  // -2 log alpha
+  if (cosine_) {
+    const double angle = std::acos(std::exp(-q / 2) * std::cos(cosine_angle(0)));
+    return angle / (std::numbers::pi / 2) * (1 + kCosineShift) - kCosineShift;
+  }
   if (!knots()) return 2 * q / (beta_min_ + std::sqrt(beta_min_ * beta_min_ + 2 * (beta_max_ - beta_min_) * q));
   const double log_alpha = -q / 2;
   const auto below = std::lower_bound(log_alphas_.begin(), log_alphas_.end(), log_alpha, std::greater<>());
   const int i = std::clamp(static_cast<int>(below - log_alphas_.begin()) - 1, 0, knots() - 2);
   const double* knot = log_alphas_.data() + i;
-  return (i + 1 + (log_alpha - knot[0]) / (knot[1] - knot[0])) / knots();
+  const double share = linear_in_lambda_ ? (lambda - lambda_of(knot[0])) / (lambda_of(knot[1]) - lambda_of(knot[0]))
+                                         : (log_alpha - knot[0]) / (knot[1] - knot[0]);
+  return (i + 1 + share) / knots();
 }
 
 NoiseLevel Schedule::at(double t) const { return at_log_alpha(t, label(t), log_alpha(t)); }
@@ -108,7 +170,11 @@ NoiseLevel Schedule::at_log_alpha(double t, double label, double log_alpha) {
           .log_alpha = log_alpha,
           .alpha = std::exp(log_alpha),
           .sigma = std::sqrt(sigma2),
-          .lambda = sigma2 > 0 ? log_alpha - 0.5 * std::log(sigma2) : std::numeric_limits<double>::infinity()};
+          .lambda = sigma2 > 0 ? lambda_of(log_alpha) : std::numeric_limits<double>::infinity()};
+}
+
+std::vector<std::string> schedule_names() {
+  return {"vp", "vp-cosine", "linear", "sd", "cosine", "linear-ztsnr", "sd-ztsnr", "cosine-ztsnr"};
 }
 
 std::vector<double> linear_betas(int n, double first, double last) {
@@ -125,7 +191,7 @@ std::vector<double> scaled_linear_betas(int n, double first, double last) {
 
 std::vector<double> cosine_betas(int n) {
   const auto alpha_bar = [](double u) {
-    const double c = std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2);
+    const double c = std::cos(cosine_angle(u));
     return c * c;
   };
   std::vector<double> betas(static_cast<size_t>(n));

@@ -30,9 +30,9 @@ void solve_sde_dpm(const Run& run) {
       double of_slope_0 = o.taylor ? heun : 0.5 * gain, of_slope_1 = 0;
       if (order > 2) {
         const double r1 = (levels[static_cast<size_t>(i) - 1].lambda - levels[static_cast<size_t>(i) - 2].lambda) / h;
-        // The weight of D2 is diffusers', from which these samples are known. D1 = slope_0 + r0 D2, D2 = (slope_0 -
-        // slope_1) / (r0 + r1).
-        const double of_d2 = (heun * r0 + (gain - 2 * h) / (4 * h * h) - 0.5) / (r0 + r1);
+        // D1 = slope_0 + r0 D2, D2 = (slope_0 - slope_1) / (r0 + r1).
+        const double half = o.flip_d2 ? -0.5 : 0.5;
+        const double of_d2 = (heun * r0 + (gain - 2 * h) / (4 * h * h) + half) / (r0 + r1);
         of_slope_0 = heun + of_d2;
         of_slope_1 = -of_d2 / r1;
       }

@@ -11,7 +11,7 @@ namespace uvic {
 struct Run {
   Context& ctx;
   const Schedule& schedule;
-  const SamplerOptions& options;  // validated, with order and t_end filled in
+  const SamplerOptions& options;  // validated, with order, t_start and t_end filled in
   Spacing spacing;
   bool at_knots;  // evaluate at whole training steps: knot_grid, not time_grid
   Predictor predict;
@@ -34,6 +34,8 @@ void solve_dpm_multistep(const Run& run, DpmForm form);
 void solve_dpm_singlestep(const Run& run, DpmForm form);
 void solve_sde_dpm(const Run& run);
 void solve_unipc(const Run& run);
+void solve_heun(const Run& run);
+void solve_heun_ode(const Run& run);
 void solve_euler_maruyama(const Run& run);
 void solve_euler_ode(const Run& run);
 

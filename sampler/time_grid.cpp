@@ -40,21 +40,26 @@ Spacing spacing_named(const std::string& name) {
 
 const char* name_of(Spacing spacing) { return kNames[static_cast<size_t>(spacing)]; }
 
-std::vector<double> time_grid(const Schedule& schedule, Spacing spacing, int count, double t_end) {
+std::vector<double> time_grid(const Schedule& schedule, Spacing spacing, int count, double t_start, double t_end) {
   UVIC_CHECK(spacing < Spacing::leading, "time_grid: spacing ", name_of(spacing), " counts whole training steps");
   UVIC_CHECK(count >= 1, "time_grid: ", count, " points");
-  UVIC_CHECK(0 < t_end && t_end < 1, "time_grid: t_end must be in (0, 1), got ", t_end);
-  std::vector<double> grid{1};
-  const double first = straighten(schedule, spacing, 1), last = straighten(schedule, spacing, t_end);
+  UVIC_CHECK(0 < t_end && t_end < t_start && t_start <= 1, "time_grid: t_end must be in (0, ", t_start, "), got ",
+             t_end);
+  std::vector<double> grid{t_start};
+  const double first = straighten(schedule, spacing, t_start), last = straighten(schedule, spacing, t_end);
+  UVIC_CHECK(std::isfinite(first), "spacing ", name_of(spacing),
+             " has no place for a start without any signal (zero terminal SNR); choose time or quadratic");
   for (int k = 1; k + 1 < count; ++k) grid.push_back(bend(schedule, spacing, first + (last - first) * k / (count - 1)));
   if (count > 1) grid.push_back(t_end);
   return grid;
 }
 
-std::vector<double> knot_grid(const Schedule& schedule, Spacing spacing, int count, int offset) {
-  const int m = schedule.knots();
-  UVIC_CHECK(m > 0, "knot_grid: the schedule is continuous and has no training steps");
-  UVIC_CHECK(1 <= count && count <= m, "steps must be 1 to ", m, ", the training steps of this schedule; got ", count);
+std::vector<double> knot_grid(const Schedule& schedule, Spacing spacing, int count, double t_start, int offset) {
+  const int all = schedule.knots();
+  UVIC_CHECK(all > 0, "knot_grid: the schedule is continuous and has no training steps");
+  const int m = static_cast<int>(std::lround(t_start * all));
+  UVIC_CHECK(1 <= count && count <= m, "steps must be 1 to ", m, ", the training steps of this schedule",
+             m < all ? " below the start" : "", "; got ", count);
   std::vector<double> grid;
   for (int k = count - 1; k >= 0; --k) {
     double index = 0;  // std::rint: ties to even, as the published code has it
@@ -67,7 +72,7 @@ std::vector<double> knot_grid(const Schedule& schedule, Spacing spacing, int cou
       index = count == 1 ? m - 1 : std::rint(k * (m - 1.0) / (count - 1));
     }
     UVIC_CHECK(index < m, "steps_offset ", offset, " puts training step ", index, " beyond the last, ", m - 1);
-    grid.push_back((index + 1) / m);
+    grid.push_back((index + 1) / all);
   }
   return grid;
 }

@@ -21,11 +21,12 @@ enum class Spacing : uint8_t {
 Spacing spacing_named(const std::string& name);
 const char* name_of(Spacing spacing);
 
-// count points from t = 1 down to t_end, both included; {1} if count is 1. Not for leading and trailing.
-std::vector<double> time_grid(const Schedule& schedule, Spacing spacing, int count, double t_end);
+// count points from t_start down to t_end, both included; {t_start} if count is 1. Not for leading and trailing. Throws
+// Error if the spacing needs a finite lambda at t_start and there is none.
+std::vector<double> time_grid(const Schedule& schedule, Spacing spacing, int count, double t_start, double t_end);
 
-// count different times that are knots of a discrete schedule, as samplers over whole training steps want them:
-// time (improved-diffusion: both ends included), leading (offset is added to every index) or trailing.
-std::vector<double> knot_grid(const Schedule& schedule, Spacing spacing, int count, int offset);
+// count different times that are knots of a discrete schedule, the ones up to t_start, as samplers over whole training
+// steps want them: time (improved-diffusion: both ends included), leading (offset is added to every index) or trailing.
+std::vector<double> knot_grid(const Schedule& schedule, Spacing spacing, int count, double t_start, int offset);
 
 }  // namespace uvic

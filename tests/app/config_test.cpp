@@ -90,7 +90,7 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
        {},
        "must be a list of kinds, each one of softmax, cog, expressive, got the list [sofmax]"},
       {"model: U-VIC-S/2\n", {}, "c.yaml:1: unknown model 'U-VIC-S/2'; did you mean 'U-ViC-S/2'?"},
-      {"diffusion: {schedule: cosin}\n", {}, "diffusion.schedule must be one of vp, linear, cosine, sd, got 'cosin'"},
+      {"diffusion: {schedule: cosin}\n", {}, "diffusion.schedule must be one of vp, vp-cosine, linear, sd, cosine, "},
       {"- 1\n", {}, "c.yaml:1: a config is a map of sections"},
       {"a: [\n", {}, "c.yaml:2: not valid YAML"},
       {"model: {depth: 7}\n", {}, "c.yaml: model.depth must be even, got 7"},

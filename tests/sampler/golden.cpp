@@ -35,7 +35,9 @@ OwnedTensor Golden::tensor(const std::string& stem, const std::string& name, DTy
   return tensor_of(dtype, shape(stem, name), values(stem, name));
 }
 
-LabelToAlpha::LabelToAlpha(const Golden& golden, const std::string& schedule, const std::string& label, int knots) {
+LabelToAlpha::LabelToAlpha(const Golden& golden, const std::string& schedule, const std::string& label, int knots,
+                           bool log_sigma)
+    : log_sigma_(log_sigma) {
   if (schedule == "vpsde") {
     UVIC_CHECK(label == "999*t" || label == "t", "golden: label ", label, " of vpsde");
     scale_ = label == "t" ? 1 : 1 / 999.0;
@@ -60,7 +62,10 @@ double LabelToAlpha::operator()(double label) const {
   if (knots_.empty()) return -u * u * (20 - 0.1) / 4 - 0.1 * u / 2;
   const double i = std::clamp(std::floor(u), 0.0, static_cast<double>(knots_.size() - 2));
   const double below = knots_[static_cast<size_t>(i)], above = knots_[static_cast<size_t>(i) + 1];
-  return below + (u - i) * (above - below);
+  if (!log_sigma_) return below + (u - i) * (above - below);
+  const auto log_sigma = [](double log_alpha) { return 0.5 * std::log(std::expm1(-2 * log_alpha)); };
+  const double s = std::exp(log_sigma(below) + (u - i) * (log_sigma(above) - log_sigma(below)));
+  return -0.5 * std::log1p(s * s);
 }
 
 ClosedForm::ClosedForm(const Golden& golden, const std::string& net, const std::string& params, LabelToAlpha log_alpha)

@@ -44,12 +44,15 @@ class Golden {
 // The label of a network, to log alpha: written again from the definitions, sharing nothing with sampler/schedule.cpp.
 class LabelToAlpha {
  public:
-  // schedule: vpsde, linear, sd or cosine; label: the wording of cases.json; knots: M.
-  LabelToAlpha(const Golden& golden, const std::string& schedule, const std::string& label, int knots = 1000);
+  // schedule: vpsde, linear, sd or cosine; label: the wording of cases.json; knots: M; log_sigma: log(sigma / alpha) is
+  // linear between knots, not log alpha.
+  LabelToAlpha(const Golden& golden, const std::string& schedule, const std::string& label, int knots = 1000,
+               bool log_sigma = false);
   double operator()(double label) const;
 
  private:
-  std::vector<double> knots_;     // log alpha
+  std::vector<double> knots_;  // log alpha
+  bool log_sigma_ = false;
   double scale_ = 1, shift_ = 0;  // t or the position among the knots = scale label + shift
 };
 

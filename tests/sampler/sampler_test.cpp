@@ -9,7 +9,7 @@ namespace {
 using test::error_of;
 
 const Schedule kVp = Schedule::named("vp", LabelKind::t999);
-const Schedule kSd = Schedule::named("sd", LabelKind::n);
+const Schedule kSd = Schedule::named("sd", LabelKind::n), kZero = Schedule::named("sd-ztsnr", LabelKind::n);
 
 // Exact for data N(0, 0.25): the test of everything that needs some network and not a particular one. f32 like a real
 // one.
@@ -20,6 +20,13 @@ Denoiser gaussian(const Schedule& schedule, double labels_per_t, int* calls = nu
     const Term term{l.sigma / (0.25 * l.alpha * l.alpha + l.sigma * l.sigma), x};
     linear_combination(ctx, {&term, 1}, out);
   };
+}
+
+// Where the probability-flow ODE of that network takes a state at t = from.
+std::vector<double> map_state(std::vector<double> x, double from, double to) {
+  const auto variance = [](const NoiseLevel& l) { return 0.25 * l.alpha * l.alpha + l.sigma * l.sigma; };
+  for (double& v : x) v *= std::sqrt(variance(kVp.at(to)) / variance(kVp.at(from)));
+  return x;
 }
 
 std::vector<double> run(const SamplerOptions& options, const std::vector<uint64_t>& seeds, int* calls = nullptr) {
@@ -127,6 +134,46 @@ TEST(Sampler, EverySolverWalksEverySpacingOfBothKindsOfSchedule) {
   }
 }
 
+// Zero terminal SNR: the first step comes from pure noise, where alpha is 0, and nothing is divided by it.
+TEST(Sampler, ZeroTerminalSnr) {
+  const Denoiser v = [](Context& ctx, Tensor x, double label, Tensor out) {  // data N(0, 0.25), as gaussian()
+    const NoiseLevel l = kZero.at(label / 1000);
+    const double eps = l.sigma / (0.25 * l.alpha * l.alpha + l.sigma * l.sigma);
+    const double x0 = 0.25 * l.alpha / (0.25 * l.alpha * l.alpha + l.sigma * l.sigma);
+    const Term term{l.alpha * eps - l.sigma * x0, x};
+    linear_combination(ctx, {&term, 1}, out);
+  };
+  for (const char* solver : {"ddpm", "ddim", "dpm++", "sde-dpm++"}) {
+    for (const int order : {1, 2, 3}) {
+      const bool orders = std::string(solver).ends_with("++");
+      if (order > 1 && !orders) continue;
+      Context ctx;
+      const OwnedTensor x({}, DType::f32, {8, 512});
+      const std::vector<uint64_t> seeds{1, 2, 3, 4, 5, 6, 7, 8};
+      initial_noise(ctx, seeds, x.tensor);
+      sample(ctx, kZero, v, {.solver = solver, .steps = 200, .order = orders ? order : 0, .prediction = Prediction::v},
+             solver_noise(ctx, seeds), x.tensor);
+      double square = 0;
+      for (const double e : test::values(x.tensor)) square += e * e;
+      EXPECT_NEAR(square / 4096, 0.25, 0.25 * 0.15) << solver << " of order " << order;
+    }
+  }
+}
+
+// From a later start a deterministic solver goes on where it would have been: what image-to-image rests on.
+TEST(Sampler, StartsWhereItIsTold) {
+  Context ctx;
+  for (const std::string& solver : solver_names()) {
+    if (solver == "ddpm" || solver == "sde-dpm++" || solver == "euler-maruyama") continue;
+    const OwnedTensor x = test::random_tensor(DType::f64, {1, 8}, 3);
+    const OwnedTensor half = test::tensor_of(DType::f64, {1, 8}, map_state(test::values(x.tensor), 1, 0.5));
+    sample(ctx, kVp, gaussian(kVp, 999), {.solver = solver, .steps = 300, .t_end = 1e-2}, {}, x.tensor);
+    sample(ctx, kVp, gaussian(kVp, 999), {.solver = solver, .steps = 300, .t_start = 0.5, .t_end = 1e-2}, {},
+           half.tensor);
+    EXPECT_LE(test::max_difference(test::values(x.tensor), test::values(half.tensor)), 0.02) << solver;
+  }
+}
+
 void expect_refused(const Schedule& schedule, const SamplerOptions& options, const std::vector<std::string>& parts) {
   const std::string error = error_of([&] { validate(schedule, options); });
   for (const std::string& part : parts) EXPECT_NE(error.find(part), std::string::npos) << error << "\n  lacks " << part;
@@ -134,7 +181,7 @@ void expect_refused(const Schedule& schedule, const SamplerOptions& options, con
 
 TEST(Sampler, RefusesWhatDoesNotFit) {
   expect_refused(kVp, {.solver = "dpm+"},
-                 {"\"dpm+\"", "ddpm, ddim, dpm++, dpm, unipc, sde-dpm++, euler-maruyama, euler-ode"});
+                 {"\"dpm+\"", "ddpm, ddim, dpm++, dpm, unipc, sde-dpm++, heun, heun-ode, euler-maruyama, euler-ode"});
   expect_refused(kVp, {.steps = 0}, {"steps", "1 or more", "0"});
   expect_refused(kVp, {.order = 4}, {"order", "1 to 3", "4"});
   expect_refused(kVp, {.steps = 1, .order = 3}, {"order 3", "got 1"});
@@ -164,6 +211,13 @@ TEST(Sampler, RefusesWhatDoesNotFit) {
   expect_refused(kVp, {.solver = "dpm", .final_sigma = "zero"}, {"final_sigma zero"});
   expect_refused(kVp, {.final_sigma = "none"}, {"auto, zero or min", "none"});
   expect_refused(kVp, {.integer_labels = true}, {"integer_labels", "discrete"});
+  expect_refused(kVp, {.t_start = 1.5}, {"t_start", "(0, 1]", "1.5"});
+  expect_refused(kVp, {.t_start = 0.2, .t_end = 0.3}, {"t_end", "(0, 0.2)", "0.3"});
+  expect_refused(kSd, {.solver = "ddim", .steps = 20, .t_start = 0.01}, {"1 to 10", "below the start", "20"});
+  expect_refused(kVp, {.churn = {.amount = 8}}, {"dpm++", "churn", "heun"});
+  expect_refused(kVp, {.solver = "heun", .churn = {.amount = -1}}, {"churn", "-1"});
+  expect_refused(kZero, {.solver = "heun", .prediction = Prediction::v}, {"heun", "zero terminal SNR", "ddim"});
+  expect_refused(kZero, {.solver = "ddim"}, {"ddim", "zero terminal SNR", "v or x0"});
   expect_refused(kVp, {.x0 = {.threshold_ratio = 2}}, {"threshold_ratio", "[0, 1]", "2"});
 
   Context ctx;

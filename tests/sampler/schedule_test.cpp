@@ -93,7 +93,7 @@ TEST(Schedule, RespacedSteps) {
     const Schedule s = Schedule::named(prefix.substr(9, dot - 9), LabelKind::index);
     const Spacing spacing = prefix.substr(dot + 1).starts_with("ddim") ? Spacing::leading : Spacing::time;
     const std::vector<double> want = golden.values(kFile, name);
-    std::vector<double> times = knot_grid(s, spacing, static_cast<int>(want.size()), 0);
+    std::vector<double> times = knot_grid(s, spacing, static_cast<int>(want.size()), 1, 0);
     std::reverse(times.begin(), times.end());
     expect_relative(map(times, [&](double t) { return s.label(t); }), want, 0, 1e-9);
     expect_relative(map(times, [&](double t) { return square(s.at(t).alpha); }),
@@ -119,32 +119,38 @@ TEST(Schedule, UvitCountsStepsFromOne) {
   EXPECT_DOUBLE_EQ(s.label(0.25), 250);
 }
 
-TEST(Schedule, ContinuousVp) {
+TEST(Schedule, Continuous) {
   const Golden golden;
-  const Schedule s = Schedule::named("vp", LabelKind::t999);
-  // The continuous cosine schedule of the reference is not offered: no released model uses it.
-  EXPECT_EQ(families(golden, "cont"), (std::set<std::string>{"cont.vpsde", "cont.vpsde_cosine"}));
-  const auto want = [&](const char* what) { return golden.values(kFile, std::string("cont.vpsde.") + what); };
-  const auto got = [&](auto f) { return map(want("t"), [&](double t) { return f(s.at(t)); }); };
-  expect_relative(got([](const NoiseLevel& l) { return square(l.alpha); }), want("alpha_bar"));
-  expect_relative(got([](const NoiseLevel& l) { return square(l.sigma); }), want("sigma2"));
-  expect_relative(got([](const NoiseLevel& l) { return l.sigma; }), want("sigma"));
-  expect_relative(got([](const NoiseLevel& l) { return square(l.alpha / l.sigma); }), want("snr"));
-  expect_relative(got([](const NoiseLevel& l) { return l.lambda; }), want("lambda"));
-  expect_relative(got([&](const NoiseLevel& l) { return -s.beta(l.t) / 2; }), want("drift_coef"));
-  expect_relative(got([&](const NoiseLevel& l) { return std::sqrt(s.beta(l.t)); }), want("g"));
-  EXPECT_DOUBLE_EQ(s.label(0.5), 499.5);
+  for (const std::string& prefix : families(golden, "cont")) {
+    SCOPED_TRACE(prefix);
+    const Schedule s = Schedule::named(prefix == "cont.vpsde" ? "vp" : "vp-cosine", LabelKind::t999);
+    const auto want = [&](const char* what) { return golden.values(kFile, prefix + "." + what); };
+    const auto got = [&](auto f) { return map(want("t"), [&](double t) { return f(s.at(t)); }); };
+    expect_relative(got([](const NoiseLevel& l) { return square(l.alpha); }), want("alpha_bar"));
+    expect_relative(got([](const NoiseLevel& l) { return square(l.sigma); }), want("sigma2"));
+    expect_relative(got([](const NoiseLevel& l) { return l.sigma; }), want("sigma"));
+    expect_relative(got([](const NoiseLevel& l) { return square(l.alpha / l.sigma); }), want("snr"));
+    expect_relative(got([](const NoiseLevel& l) { return l.lambda; }), want("lambda"));
+    expect_relative(got([&](const NoiseLevel& l) { return -s.beta(l.t) / 2; }), want("drift_coef"));
+    expect_relative(got([&](const NoiseLevel& l) { return std::sqrt(s.beta(l.t)); }), want("g"));
+    EXPECT_DOUBLE_EQ(s.label(0.5), 499.5);
+  }
 }
 
 TEST(Schedule, LambdaAndItsInverse) {
   const Golden golden;
   for (const std::string& prefix : families(golden, "nsvp")) {
     SCOPED_TRACE(prefix);
-    if (prefix == "nsvp.cosine") continue;  // the continuous one, not offered
     const auto want = [&](const char* what) { return golden.values(kFile, prefix + "." + what); };
     const bool lu = prefix.starts_with("nsvp.lu_");
-    const std::string name = prefix == "nsvp.linear" ? "vp" : prefix.substr(prefix.rfind('_') + 1);
-    Schedule s = Schedule::named(name, name == "vp" ? LabelKind::t999 : LabelKind::index);
+    const bool continuous = prefix == "nsvp.linear" || prefix == "nsvp.cosine";
+    const std::string name = !continuous               ? prefix.substr(prefix.rfind('_') + 1)
+                             : prefix == "nsvp.linear" ? "vp"
+                                                       : "vp-cosine";
+    Schedule s = Schedule::named(name, continuous ? LabelKind::t999 : LabelKind::index);
+    if (golden.has(kFile, prefix + ".T")) {
+      EXPECT_EQ(s.t_start(), want("T")[0]);
+    }
     if (lu) s = s.cut();
     const std::vector<double> t = want("t");
     expect_relative(map(t, [&](double v) { return s.log_alpha(v); }), want("log_alpha"));
@@ -161,8 +167,8 @@ TEST(Schedule, LambdaAndItsInverse) {
 }
 
 TEST(Schedule, BetaIsTheSlopeOfLogAlpha) {
-  for (const char* name : {"vp", "linear", "sd", "cosine"}) {
-    const Schedule s = Schedule::named(name, std::string(name) == "vp" ? LabelKind::t999 : LabelKind::n);
+  for (const std::string& name : schedule_names()) {
+    const Schedule s = Schedule::named(name, name.starts_with("vp") ? LabelKind::t999 : LabelKind::n);
     for (const double t : {0.0105, 0.5005, 0.9005}) {
       const double h = 1e-5;
       const double slope = -2 * (s.log_alpha(t + h) - s.log_alpha(t - h)) / (2 * h);
@@ -171,6 +177,36 @@ TEST(Schedule, BetaIsTheSlopeOfLogAlpha) {
   }
   const Schedule s = Schedule::named("sd", LabelKind::n);  // at a knot: the segment that a step down from it crosses
   EXPECT_NEAR(s.beta(0.5), -2000 * (s.log_alpha(0.5) - s.log_alpha(0.499)), 1e-9);
+}
+
+// k-diffusion's sigma of an index, and back.
+TEST(Schedule, LinearInLambda) {
+  const Golden golden;
+  const auto want = [&](const char* what) { return golden.values("karras_heun", std::string("discrete.") + what); };
+  const Schedule s = Schedule::named("sd", LabelKind::index).linear_in_lambda();
+  const auto t_of = [](double index) { return (index + 1) / 1000; };
+  expect_relative(map(want("t"), [&](double i) { return s.at(t_of(i)).sigma_ve(); }), want("t_to_sigma"));
+  const auto index_of = [&](double sigma) {  // theirs stops at the ends of the table
+    return std::clamp(s.label(s.inverse_lambda(-std::log(sigma))), 0.0, 999.0);
+  };
+  expect_relative(map(want("sigma"), index_of), want("sigma_to_t"), 1e-9, 1e-9);
+}
+
+TEST(Schedule, ZeroTerminalSnr) {
+  for (const char* name : {"linear", "sd", "cosine"}) {
+    SCOPED_TRACE(name);
+    const Schedule s = Schedule::named(name, LabelKind::n),
+                   z = Schedule::named(std::string(name) + "-ztsnr", LabelKind::n);
+    EXPECT_EQ(z.at(1).alpha, 0);
+    EXPECT_EQ(z.at(1).sigma, 1);
+    EXPECT_NEAR(z.at(0.001).alpha, s.at(0.001).alpha, 1e-15);
+    // Shifted and scaled: differences keep their ratio.
+    const auto alpha = [](const Schedule& of, double t) { return of.at(t).alpha; };
+    EXPECT_NEAR((alpha(z, 0.3) - alpha(z, 0.7)) / (alpha(z, 0.1) - alpha(z, 1)),
+                (alpha(s, 0.3) - alpha(s, 0.7)) / (alpha(s, 0.1) - alpha(s, 1)), 1e-12);
+    EXPECT_NE(test::error_of([&] { time_grid(z, Spacing::logsnr, 5, 1, 1e-3); }).find("zero terminal SNR"),
+              std::string::npos);
+  }
 }
 
 TEST(TimeGrid, MatchesTheReference) {
@@ -187,7 +223,7 @@ TEST(TimeGrid, MatchesTheReference) {
                             : skip == "logSNR"     ? Spacing::logsnr
                                                    : Spacing::quadratic;
     const std::vector<double> got =
-        time_grid(s, spacing, std::stoi(name.substr(n + 2)) + 1, std::stod(name.substr(b + 4, n - b - 4)));
+        time_grid(s, spacing, std::stoi(name.substr(n + 2)) + 1, 1, std::stod(name.substr(b + 4, n - b - 4)));
     // U-ViT's time_quadratic is snapped to a table of 10^7 times.
     EXPECT_LE(test::max_difference(got, golden.values(kFile, name)), skip == "time_quadratic" ? 2e-7 : 1e-12);
     ++checked;
@@ -197,7 +233,7 @@ TEST(TimeGrid, MatchesTheReference) {
 
 TEST(TimeGrid, KarrasIsUniformInTheSeventhRootOfTheNoise) {
   const Schedule s = Schedule::named("vp", LabelKind::t999);
-  const std::vector<double> grid = time_grid(s, Spacing::karras, 9, 1e-3);
+  const std::vector<double> grid = time_grid(s, Spacing::karras, 9, 1, 1e-3);
   std::vector<double> root = map(grid, [&](double t) { return std::pow(s.at(t).sigma / s.at(t).alpha, 1 / 7.0); });
   for (size_t i = 2; i < root.size(); ++i) EXPECT_NEAR(root[i] - root[i - 1], root[1] - root[0], 1e-12);
   EXPECT_EQ(grid.front(), 1);
@@ -207,7 +243,7 @@ TEST(TimeGrid, KarrasIsUniformInTheSeventhRootOfTheNoise) {
 TEST(TimeGrid, WholeStepsStartWhereTheySay) {
   const Schedule s = Schedule::named("sd", LabelKind::index);
   const auto ends = [&](Spacing spacing, int count, int offset) {
-    const std::vector<double> grid = knot_grid(s, spacing, count, offset);
+    const std::vector<double> grid = knot_grid(s, spacing, count, 1, offset);
     EXPECT_EQ(static_cast<int>(grid.size()), count);
     return std::pair(std::lround(s.label(grid.front())), std::lround(s.label(grid.back())));
   };
@@ -220,7 +256,7 @@ TEST(TimeGrid, WholeStepsStartWhereTheySay) {
 
 TEST(Schedule, RefusesWhatItCannotBe) {
   using test::error_of;
-  EXPECT_NE(error_of([] { Schedule::named("lineal", LabelKind::n); }).find("vp, linear, sd, cosine"),
+  EXPECT_NE(error_of([] { Schedule::named("lineal", LabelKind::n); }).find("vp, vp-cosine, linear, sd, cosine"),
             std::string::npos);
   EXPECT_NE(error_of([] { Schedule::named("vp", LabelKind::n); }).find("labels"), std::string::npos);
   EXPECT_NE(error_of([] {

@@ -36,9 +36,15 @@ const std::vector<SamplerOptions> kStochastic = {
     {.solver = "ddpm", .steps = 1000, .variance = "large"},
     {.solver = "ddim", .steps = 1000, .eta = 0.5},
     {.solver = "euler-maruyama", .steps = 1000},
+    {.solver = "sde-dpm++", .steps = 1000, .order = 1, .final_sigma = "zero"},
+    {.solver = "sde-dpm++", .steps = 200, .order = 2, .final_sigma = "zero"},
+    {.solver = "sde-dpm++", .steps = 200, .order = 3, .final_sigma = "zero"},
+    {.solver = "heun", .steps = 199, .spacing = "karras", .churn = {.amount = 40, .sigma_min = 0.05, .sigma_max = 50}},
 };
 
-std::string name_of(const SamplerOptions& o) { return concat(o.solver, " eta ", o.eta, " variance ", o.variance); }
+std::string name_of(const SamplerOptions& o) {
+  return concat(o.solver, " order ", o.order, " eta ", o.eta, " variance ", o.variance);
+}
 
 // Data N(0, 0.25). Discretisation moves the variance too: by 5 % over 250 steps of ddpm, so by under 2 % here, a third
 // of the bound.
