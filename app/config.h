@@ -31,6 +31,7 @@ struct DiffusionConfig {
   std::string prediction = "eps";
   std::string loss_weight = "none";
   double gamma = 5;
+  std::string time_sampling = "uniform";
   bool operator==(const DiffusionConfig&) const = default;
 };
 

@@ -78,6 +78,8 @@ void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
   add("prediction", &d.prediction, "what the network predicts", {}, {"eps", "x0", "v"});
   add("loss_weight", &d.loss_weight, "weight of a noise level in the loss", {}, {"none", "min_snr"});
   add("gamma", &d.gamma, "of min_snr: signal-to-noise ratios are cut here", above(0));
+  add("time_sampling", &d.time_sampling, "of training times: uniform, or logit_normal, more of the middle of the way",
+      {}, {"uniform", "logit_normal"});
 }
 
 void train_fields(std::vector<Field>& list, TrainConfig& t) {

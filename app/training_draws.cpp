@@ -12,8 +12,10 @@ namespace uvic {
 TrainingDraws::TrainingDraws(const RunConfig& config, const Schedule& schedule)
     : config_(config), schedule_(schedule), prediction_(prediction_of(config.diffusion.prediction)) {}
 
-double TrainingDraws::time(uint32_t word) const {
-  const double u = word * 0x1p-32;
+// Uniform, or the logistic function of a standard normal (Esser et al., arXiv 2403.03206, section 3.1).
+double TrainingDraws::time(const Random4& random) const {
+  const bool uniform = config_.diffusion.time_sampling == "uniform";
+  const double u = uniform ? random.v[0] * 0x1p-32 : 1 / (1 + std::exp(-double{normal(random).v[0]}));
   const int knots = schedule_.knots();
   return knots == 0 ? u : std::floor(u * knots + 1) / knots;
 }
@@ -48,7 +50,7 @@ StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step) c
   for (int64_t b = 0; b < count; ++b) {
     RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
                   static_cast<uint32_t>(batch.first_sample + b)};
-    const NoiseLevel level = schedule_.at(time(philox(key, 0).v[0]));
+    const NoiseLevel level = schedule_.at(time(philox(key, 0)));
     in.alpha.data<float>()[b] = static_cast<float>(level.alpha);
     in.sigma.data<float>()[b] = static_cast<float>(level.sigma);
     in.t.data<float>()[b] = static_cast<float>(level.label);

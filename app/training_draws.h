@@ -17,8 +17,9 @@ class TrainingDraws {
   StepInputs draw(Context& ctx, const Batch& batch, int64_t step) const;
 
  private:
-  // t in [0, 1): uniform if the schedule is continuous, else a uniform one of its knots.
-  double time(uint32_t word) const;
+  // t in [0, 1) from a block of random words; of a discrete schedule, the knot that ends the part of [0, 1) it falls
+  // in.
+  double time(const Random4& random) const;
   double loss_weight(const NoiseLevel& level) const;
 
   const RunConfig config_;

@@ -128,6 +128,25 @@ TEST(TrainingDraws, PixelsBecomeImagesInMinusOneToOne) {
                         static_cast<float>(pixels[b * 192 + i * 3 + c]) / 127.5f - 1);
 }
 
+// The logit of a logit-normal time is a standard normal number; on a discrete schedule the time is the knot above it.
+TEST(TrainingDraws, LogitNormalTimes) {
+  Context ctx;
+  RunConfig config = small_run();
+  config.diffusion.time_sampling = "logit_normal";
+  const Batch batch = batch_of(0, kMany);
+  const std::vector<double> t = values(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch, 0).t);
+  const std::vector<double> n = values(TrainingDraws(config, schedule_of("linear")).draw(ctx, batch, 0).t);
+  double mean = 0, square = 0;
+  for (size_t i = 0; i < t.size(); ++i) {
+    const double u = t[i] / 999, z = std::log(u / (1 - u));
+    mean += z / kMany;
+    square += z * z / kMany;
+    ASSERT_NEAR(n[i], u * 1000 + 0.5, 0.501) << u;
+  }
+  EXPECT_NEAR(mean, 0, 5 / std::sqrt(double{kMany}));
+  EXPECT_NEAR(square, 1, 5 * std::sqrt(2.0 / kMany));
+}
+
 // Min-SNR-gamma as weights on the loss of what is predicted: with snr = alpha^2 / sigma^2 and w = min(snr, gamma), an
 // x0 loss is weighted w, an eps loss w / snr, a v loss w / (snr + 1).
 TEST(TrainingDraws, MinSnrWeights) {
