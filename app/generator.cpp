@@ -1,6 +1,8 @@
 #include "app/generator.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "kernels/ops/pointwise.h"
 
@@ -30,52 +32,101 @@ Tensor stacked(Context& ctx, Tensor a, Tensor b) {
 Generator::Generator(const UViC& net, const Schedule& schedule, const GeneratorOptions& options)
     : net_(net), schedule_(schedule), options_(options) {
   validate(schedule, options.sampler);
+  validate(options.guidance);
   const UViCConfig& c = net.config();
-  if (!guided()) return;
-  UVIC_CHECK(c.condition() != Condition::none, "--cfg-scale ", options.cfg_scale,
-             ": this model has no condition to guide");
-  UVIC_CHECK(c.condition() != Condition::label || c.null_class, "--cfg-scale ", options.cfg_scale,
+  const double scale = options.guidance.scale;
+  if (!options.guidance.on()) {
+    UVIC_CHECK(!options.guide, "--guide-model needs a --cfg-scale other than 1");
+    return;
+  }
+  if (const UViC* guide = options.guide) {
+    const UViCConfig& g = guide->config();
+    UVIC_CHECK(g.img_size == c.img_size && g.in_chans == c.in_chans && g.num_classes == c.num_classes &&
+                   g.num_clip_token == c.num_clip_token && g.clip_dim == c.clip_dim,
+               "--guide-model: makes other images, or from other conditions, than the model it is to guide");
+    return;
+  }
+  UVIC_CHECK(c.condition() != Condition::none, "--cfg-scale ", scale, ": this model has no condition to guide");
+  UVIC_CHECK(c.condition() != Condition::label || c.null_class, "--cfg-scale ", scale,
              ": this model has no null class, which guidance needs");
 }
 
 Denoiser Generator::denoiser(Context& ctx, const Request& request) const {
   const UViCConfig& c = net_.config();
   const int64_t batch = static_cast<int64_t>(request.seeds.size());
-  Conditions conditional, paired;
-  if (c.num_classes > 0) {
-    // [null labels ; labels]: the conditional call uses the second half.
-    Tensor y = ctx.empty(DType::i32, {2 * batch});
-    std::fill_n(y.data<int32_t>(), batch, c.num_classes - 1);
-    std::copy(request.labels.begin(), request.labels.end(), y.data<int32_t>() + batch);
-    conditional.y = y.rows(batch, 2 * batch);
-    paired.y = y;
-  }
-  if (c.num_clip_token > 0) {
-    conditional.context = request.context;
-    if (guided()) paired.context = stacked(ctx, request.null_context, request.context);
-  }
-  const auto call = [this](const Conditions& conditions) {
-    return [this, conditions](Context& context, Tensor x, double label, Tensor out) {
-      net_.forward(context, x, filled(context, x.dim(0), label), conditions, out);
+  const auto call = [](const UViC& net, const Conditions& conditions) -> Denoiser {
+    return [&net, conditions](Context& context, Tensor x, double label, Tensor out) {
+      net.forward(context, x, filled(context, x.dim(0), label), conditions, out);
     };
   };
-  return uvic::guided(call(conditional), call(paired), options_.cfg_scale);
+  Conditions negative, positive, both;
+  if (c.num_classes > 0) {
+    const Tensor y = ctx.empty(DType::i32, {2 * batch});
+    std::fill_n(y.data<int32_t>(), batch, request.negative_label < 0 ? c.num_classes - 1 : request.negative_label);
+    std::copy(request.labels.begin(), request.labels.end(), y.data<int32_t>() + batch);
+    negative.y = y.rows(0, batch);
+    positive.y = y.rows(batch, 2 * batch);
+    both.y = y;
+  }
+  if (c.num_clip_token > 0) {
+    negative.context = request.null_context;
+    positive.context = request.context;
+    if (options_.guidance.on() && !options_.guide) both.context = stacked(ctx, request.null_context, request.context);
+  }
+  if (request.other_labels.empty() && !options_.guide)
+    return guided(call(net_, positive), call(net_, both), options_.guidance, schedule_);
+
+  Denoiser conditional = call(net_, positive);
+  if (!request.other_labels.empty()) {
+    Conditions other;
+    other.y = ctx.empty(DType::i32, {batch});
+    std::copy(request.other_labels.begin(), request.other_labels.end(), other.y.data<int32_t>());
+    const Tensor share = ctx.empty(DType::f32, {batch}), rest = ctx.empty(DType::f32, {batch});
+    for (int64_t b = 0; b < batch; ++b) {
+      share.data<float>()[b] = request.share[static_cast<size_t>(b)];
+      rest.data<float>()[b] = 1 - share.data<float>()[b];
+    }
+    conditional = [first = conditional, second = call(net_, other), rest, share](Context& context, Tensor x,
+                                                                                 double label, Tensor out) {
+      const Tensor a = context.like(x), b = context.like(x);
+      first(context, x, label, a);
+      second(context, x, label, b);
+      noising(context, a, b, rest, share, out);
+    };
+  }
+  const Denoiser unconditional = options_.guide ? call(*options_.guide, positive) : call(net_, negative);
+  const Denoiser paired = [=](Context& context, Tensor x, double label, Tensor out) {
+    unconditional(context, x.rows(0, batch), label, out.rows(0, batch));
+    conditional(context, x.rows(batch, 2 * batch), label, out.rows(batch, 2 * batch));
+  };
+  return guided(conditional, paired, options_.guidance, schedule_);
 }
 
-void Generator::generate(Context& ctx, const Request& request, Tensor images,
-                         const std::function<void(int)>& step) const {
+void Generator::generate(Context& ctx, const Request& request, Tensor images, const StepObserver& observe) const {
   const UViCConfig& c = net_.config();
   const int64_t batch = static_cast<int64_t>(request.seeds.size());
   const Shape want{batch, c.in_chans, c.img_size, c.img_size};
   UVIC_CHECK(images.shape() == want, "generate: images ", images.shape(), " is not ", want);
   UVIC_CHECK(c.num_classes <= 0 || request.labels.size() == request.seeds.size(), "generate: ", request.labels.size(),
              " labels for ", batch, " images");
+  UVIC_CHECK(request.other_labels.size() == request.share.size(), "generate: ", request.other_labels.size(),
+             " labels to mix in, ", request.share.size(), " shares");
   auto scope = ctx.scope("generate");
   if (!request.noise_given) initial_noise(ctx, request.seeds, images);
+  SamplerOptions options = options_.sampler;
+  if (request.init) {
+    UVIC_CHECK(request.init.shape() == want, "generate: init ", request.init.shape(), " is not ", want);
+    const double start = options.t_start > 0 ? options.t_start : schedule_.t_start();
+    // Whole training steps, where there are any: solvers that walk them start at one.
+    const int knots = schedule_.knots();
+    options.t_start = knots ? std::max(1.0, std::round(start * knots)) / knots : start;
+    const NoiseLevel level = schedule_.at(options.t_start);
+    linear_combination(ctx, std::array<Term, 2>{{{level.alpha, request.init}, {level.sigma, images}}}, images);
+  }
+  const KnownPixels known = request.keep ? KnownPixels{request.init, request.keep} : KnownPixels{};
   const NoiseSource noise = solver_noise(ctx, {request.seeds.begin(), request.seeds.end()});
-  sample(ctx, schedule_, denoiser(ctx, request), options_.sampler, noise, images, [&](int i, Tensor) {
-    if (step) step(i);
-  });
+  sample(ctx, schedule_, denoiser(ctx, request), options, noise, images, observe, known);
+  if (request.keep) blend(ctx, request.keep, request.init, images);
 }
 
 }  // namespace uvic

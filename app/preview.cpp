@@ -15,7 +15,7 @@ void write_preview(Context& ctx, const RunConfig& config, TrainedModel& model, c
   auto scope = ctx.scope("preview");
   GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
   options.sampler.prediction = prediction_of(config.diffusion.prediction);
-  options.cfg_scale = m.null_class ? c.cfg_scale : 1;
+  options.guidance.scale = m.null_class ? c.cfg_scale : 1;
   const Generator generator(model.net, schedule, options);
   std::vector<uint64_t> seeds;
   std::vector<int32_t> labels;

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   using namespace uvic;
   SampleRequest r;
   std::string seeds;
+  std::vector<double> interval;
   uint64_t seed = 0;
   int count = 16;
   bool quiet = false, as_json = false;
@@ -21,9 +22,15 @@ int main(int argc, char** argv) {
     auto* seed_option = app.add_option("-s,--seed", seed, "Image i has seed SEED + i");
     app.add_option("--seeds", seeds, "Seeds as a list of numbers and ranges, 0-49999,60000")->excludes(seed_option);
     app.add_option("-b,--batch", r.batch, "Images computed at once")->check(CLI::PositiveNumber);
-    app.add_option("--class", r.classes, "Class name or number; 'all' in turn; 'random' by seed");
+    app.add_option("--class", r.classes, "Class name or number; 'all' in turn; 'random' by seed; A,B to interpolate");
     app.add_option("--context", r.context, "Text models: .safetensors with 'context' [N, T, D] and 'null' [T, D]");
-    app.add_option("--cfg-scale", r.generator.cfg_scale, "Classifier-free guidance: uncond + scale (cond - uncond)");
+    Guidance& g = r.generator.guidance;
+    app.add_option("--cfg-scale", g.scale, "Classifier-free guidance: uncond + scale (cond - uncond)");
+    app.add_option("--cfg-rescale", g.rescale, "Share of guidance's gain in contrast that is taken back; 0: none");
+    app.add_option("--cfg-interval", interval, "Guide only at noise levels sigma / alpha between two, as 0.3 5")
+        ->expected(2);
+    app.add_option("--negative-class", r.negative_class, "Guide away from this class instead of no class");
+    app.add_option("--guide-model", r.guide_model, "Autoguidance: guide away from what this weaker model makes");
     app.add_option("--sampler", s.solver, "Solver")->check(CLI::IsMember(solver_names()));
     app.add_option("--steps", s.steps, "Network evaluations per image")->check(CLI::PositiveNumber);
     app.add_option("--order", s.order, "dpm++, dpm, unipc, sde-dpm++: 1, 2 or 3; 0 chooses")->check(CLI::Range(0, 3));
@@ -41,6 +48,13 @@ int main(int argc, char** argv) {
     app.add_option("--grid", r.grid, "PNG of all images side by side");
     app.add_option("--npz", r.npz, "All images as arr_0 [N, h, w, 3] uint8, as ADM's evaluator reads them");
     app.add_option("--save-tensor", r.tensor, ".safetensors of the results before 8-bit rounding");
+    app.add_option("--interpolate", r.interpolate, "So many images from one of two --seeds, or --class, to the other")
+        ->check(CLI::Range(2, 10'000));
+    app.add_option("--init-image", r.init_image, "Image to vary; cut to its square middle");
+    app.add_option("--strength", r.strength, "How much to change it, up to 1; 0: 0.8, or 1 with --mask");
+    app.add_option("--mask", r.mask, "In-painting: image of the size of --init-image, white where to paint anew");
+    app.add_option("--trajectory", r.trajectory, "PNG of every image, a row each, after every step");
+    app.add_option("--preview", r.preview, "PNG of the batch as it stands, written after every step");
     app.add_option("--init-noise", r.init_noise, ".safetensors with x_T [N, C, h, w], instead of noise from the seeds");
     app.add_option("--device", r.device, "auto, cpu, cuda or cuda:N");
     app.add_option("--dtype", r.dtype, "auto, f32 or bf16");
@@ -49,10 +63,18 @@ int main(int argc, char** argv) {
     app.add_flag("-q,--quiet", quiet, "No progress");
   };
   const auto run = [&] {
-    if (r.out.empty() && r.grid.empty() && r.npz.empty() && r.tensor.empty())
-      throw CLI::RequiredError("One of --out, --grid, --npz and --save-tensor");
+    if (r.out.empty() && r.grid.empty() && r.npz.empty() && r.tensor.empty() && r.trajectory.empty())
+      throw CLI::RequiredError("One of --out, --grid, --npz, --save-tensor and --trajectory");
+    if (!interval.empty()) r.generator.guidance.sigma_min = interval[0], r.generator.guidance.sigma_max = interval[1];
     for (int i = 0; i < count && seeds.empty(); ++i) r.seeds.push_back(seed + static_cast<uint64_t>(i));
     if (!seeds.empty()) r.seeds = parse_seeds(seeds);
+    if (r.interpolate > 0) {
+      UVIC_CHECK(seeds.empty() || r.seeds.size() == 2, "--interpolate goes between two --seeds, here are ",
+                 r.seeds.size());
+      if (!seeds.empty()) r.to_seed = r.seeds[1];
+      r.seeds.assign(static_cast<size_t>(r.interpolate), r.seeds[0]);
+    }
+    r.world = world_from_environment();
     if (quiet) r.progress = Progress::Style::quiet;
     catch_signals();
     r.stop = &stop_requested;

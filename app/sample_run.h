@@ -3,26 +3,41 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "app/generator.h"
 #include "app/progress.h"
+#include "app/world.h"
 
 namespace uvic {
 
 struct SampleRequest {
   std::filesystem::path model;
-  std::vector<uint64_t> seeds;    // one an image
-  std::string classes = "all";    // a name, a number, "all" (in turn) or "random" (by seed)
-  std::filesystem::path context;  // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
-  GeneratorOptions generator;     // its prediction is the model's
+  std::vector<uint64_t> seeds;        // one an image
+  std::string classes = "all";        // a name, a number, "all" (in turn) or "random" (by seed); "A,B" to interpolate
+  std::string negative_class;         // of the unconditional side; empty: the null class
+  std::filesystem::path context;      // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
+  GeneratorOptions generator;         // its prediction is the model's
+  std::filesystem::path guide_model;  // autoguidance; empty: none
   int batch = 16;
+  // The images are a way: from the noise of their seed to that of to_seed, and from the first class to the second.
+  int interpolate = 0;  // how many; 0: they are not
+  std::optional<uint64_t> to_seed;
+  double share_of(size_t image) const {  // how far along
+    return interpolate > 1 ? static_cast<double>(image) / (interpolate - 1) : 0;
+  }
   std::filesystem::path out;                // folder for <seed, 6 digits>.png; empty: none
   std::filesystem::path grid, npz, tensor;  // further outputs; empty: none
+  std::filesystem::path trajectory;         // PNG of the states after each step, an image a row; empty: none
+  std::filesystem::path preview;            // PNG of the batch as it stands, written after each step; empty: none
   std::filesystem::path init_noise;         // a file with one tensor, x_T [N, C, h, w]; empty: from the seeds
+  std::filesystem::path init_image, mask;   // an image to vary, or of which to paint anew where the mask is white
+  double strength = 0;                      // share of the way that init_image is noised; 0: 0.8, or 1 with a mask
   std::string device = "auto", dtype = "auto";
   int threads = 0;
+  World world;  // image i is made by process i mod size
   Progress::Style progress = Progress::Style::automatic;
   const volatile std::sig_atomic_t* stop = nullptr;
 };

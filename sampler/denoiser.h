@@ -11,13 +11,6 @@ namespace uvic {
 // shape and dtype of x (f32, or f64 in tests). Temporaries may be left in the arena: the caller rewinds it.
 using Denoiser = std::function<void(Context& ctx, Tensor x, double label, Tensor out)>;
 
-// Classifier-free guidance (Ho & Salimans, arXiv 2207.12598) in the usual convention, uncond + scale (cond - uncond): 1
-// is no guidance, 0 is unconditional, U-ViT's s is scale s + 1.
-//   conditional  takes [B, ...] with the condition.
-//   paired       takes [2B, ...]: rows 0 .. B-1 unconditional, rows B .. 2B-1 the same x with the condition.
-// scale 1 gives conditional itself: one evaluation and the same bits. Otherwise paired is called once per evaluation.
-Denoiser guided(Denoiser conditional, Denoiser paired, double scale);
-
 // What the network was trained to give: the noise, the clean image, or v = alpha n - sigma x_0 (arXiv 2202.00512).
 enum class Prediction : uint8_t { eps, x0, v };
 
@@ -27,12 +20,19 @@ struct X0Bounds {
   double threshold_ratio = 0, threshold_floor = 1, threshold_scale = 1;  // dynamic_threshold; ratio 0: not done
 };
 
+// In-painting: x0 is known, [B, ...] like x, to the share that keep says (1: known, 0: the network's). Both empty:
+// none.
+struct KnownPixels {
+  Tensor x0, keep;
+};
+
 // Asks the network and hands a solver what it wants, whatever the network gives. Each conversion is direct: going from
 // x0 to eps and back would divide by alpha, which is 5e-5 at the start of a cosine schedule.
 class Predictor {
  public:
-  Predictor(Context& ctx, const Denoiser& denoiser, Prediction prediction, const X0Bounds& bounds)
-      : ctx_(ctx), denoiser_(denoiser), prediction_(prediction), bounds_(bounds) {}
+  Predictor(Context& ctx, const Denoiser& denoiser, Prediction prediction, const X0Bounds& bounds,
+            const KnownPixels& known = {})
+      : ctx_(ctx), denoiser_(denoiser), prediction_(prediction), bounds_(bounds), known_(known) {}
 
   // Overwrite out, shape and dtype of x [B, ...], which is read only. One network evaluation each.
   void eps(Tensor x, const NoiseLevel& level, Tensor out) const;  // never bounded
@@ -45,6 +45,7 @@ class Predictor {
   const Denoiser& denoiser_;
   Prediction prediction_;
   X0Bounds bounds_;
+  KnownPixels known_;
 };
 
 }  // namespace uvic

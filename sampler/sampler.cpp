@@ -188,11 +188,13 @@ std::vector<NoiseLevel> ancestral_levels(const Run& run) {
 }
 
 void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, const SamplerOptions& options,
-            const NoiseSource& noise, Tensor x, const StepObserver& observe) {
+            const NoiseSource& noise, Tensor x, const StepObserver& observe, const KnownPixels& known) {
   validate(schedule, options);
   const Solver& solver = solver_named(options.solver);
   UVIC_CHECK(!x.empty() && x.rank() >= 1 && (x.dtype() == DType::f32 || x.dtype() == DType::f64),
              "sample: x must be [B, ...] f32 or f64, got ", x.shape(), ' ', x.dtype());
+  UVIC_CHECK(known.x0.empty() || (known.x0.shape() == x.shape() && known.keep.shape() == x.shape()),
+             "sample: known pixels ", known.x0.shape(), " kept by ", known.keep.shape(), " do not fit x ", x.shape());
   UVIC_CHECK(noise || !(solver.draws || options.eta > 0 || options.churn.amount > 0), "sample: sampler ", solver.name,
              " needs a source of noise");
   SamplerOptions o = options;
@@ -206,7 +208,7 @@ void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, co
                 .options = o,
                 .spacing = spacing,
                 .at_knots = at_knots(schedule, solver, spacing),
-                .predict = Predictor(ctx, denoiser, o.prediction, o.x0),
+                .predict = Predictor(ctx, denoiser, o.prediction, o.x0, known),
                 .noise = noise,
                 .observe = observe,
                 .x = x});

@@ -60,9 +60,10 @@ using StepObserver = std::function<void(int step, Tensor x)>;
 
 // Walks x [B, ...] (f32, or f64 in tests) in place from the state at t_start, which at t = 1 is standard normal to all
 // purposes (k-diffusion and EDM scale it by that level's sigma), to the result. All temporaries come from
-// the arena and are gone when it returns.
+// the arena and are gone when it returns. Where pixels are known, what they determine takes the place of what the
+// network says; x must be a noised version of them there.
 void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, const SamplerOptions& options,
-            const NoiseSource& noise, Tensor x, const StepObserver& observe = {});
+            const NoiseSource& noise, Tensor x, const StepObserver& observe = {}, const KnownPixels& known = {});
 
 // x_T: row i of x [B, ...] depends on seeds[i] alone, so an image is the same at any batch size.
 void initial_noise(Context& ctx, std::span<const uint64_t> seeds, Tensor x);

@@ -149,6 +149,38 @@ void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, T
   });
 }
 
+void match_deviation(Context& ctx, Tensor reference, double share, Tensor x) {
+  const int64_t B = x.dim(0), n = x.numel() / std::max<int64_t>(B, 1);
+  with_exact(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const auto deviation = [n](const T* v) {
+      double mean = 0, square = 0;
+      for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(v[i]);
+      mean /= static_cast<double>(n);
+      for (int64_t i = 0; i < n; ++i) square += (static_cast<double>(v[i]) - mean) * (static_cast<double>(v[i]) - mean);
+      return std::sqrt(square / static_cast<double>(n));
+    };
+    for_each_image(ctx, B, n, [&](int64_t b) {
+      T* v = x.data<T>() + b * n;
+      const double own = deviation(v);
+      if (own == 0) return;
+      const double factor = 1 + share * (deviation(reference.data<T>() + b * n) / own - 1);
+      for (int64_t i = 0; i < n; ++i) v[i] = static_cast<T>(static_cast<double>(v[i]) * factor);
+    });
+  });
+}
+
+void blend(Context& ctx, Tensor mask, Tensor a, Tensor x) {
+  with_exact(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const T *m = mask.data<T>(), *from = a.data<T>();
+    T* v = x.data<T>();
+    parallel_for(ctx, x.numel(), kPiece, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) v[i] = m[i] == 1 ? from[i] : v[i] + m[i] * (from[i] - v[i]);
+    });
+  });
+}
+
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t) {
   const int64_t B = x0.dim(0), n = x0.numel() / std::max<int64_t>(B, 1);
   for_each_image(ctx, B, n, [&](int64_t b) {

@@ -53,6 +53,8 @@ void random_normal(Context&, std::span<const RandomKey>, Tensor) { absent(); }
 void linear_combination(Context&, std::span<const Term>, Tensor) { absent(); }
 void clamp(Context&, double, double, Tensor) { absent(); }
 void dynamic_threshold(Context&, double, double, double, Tensor) { absent(); }
+void match_deviation(Context&, Tensor, double, Tensor) { absent(); }
+void blend(Context&, Tensor, Tensor, Tensor) { absent(); }
 void noising(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void mse(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void pixels_to_image(Context&, Tensor, Tensor) { absent(); }

@@ -11,6 +11,8 @@ void random_normal(Context& ctx, std::span<const RandomKey> keys, Tensor out);
 void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out);
 void clamp(Context& ctx, double lo, double hi, Tensor x);
 void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
+void match_deviation(Context& ctx, Tensor reference, double share, Tensor x);
+void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
@@ -24,6 +26,8 @@ void random_normal(Context& ctx, std::span<const RandomKey> keys, Tensor out);
 void linear_combination(Context& ctx, std::span<const Term> terms, Tensor out);
 void clamp(Context& ctx, double lo, double hi, Tensor x);
 void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
+void match_deviation(Context& ctx, Tensor reference, double share, Tensor x);
+void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
@@ -99,6 +103,23 @@ void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, T
   if (x.numel() == 0) return;
   on_cpu(ctx) ? cpu::dynamic_threshold(ctx, ratio, floor, scale, x)
               : cuda::dynamic_threshold(ctx, ratio, floor, scale, x);
+}
+
+void match_deviation(Context& ctx, Tensor reference, double share, Tensor x) {
+  constexpr const char* op = "match_deviation";
+  check_floats(op, "x", x, {DType::f32, DType::f64});
+  UVIC_CHECK(x.rank() >= 1, op, ": x is a scalar, wanted [B, ...]");
+  check(op, "reference", reference, x.dtype(), x.shape());
+  UVIC_CHECK(0 <= share && share <= 1, op, ": share must be in [0, 1], got ", share);
+  on_cpu(ctx) ? cpu::match_deviation(ctx, reference, share, x) : cuda::match_deviation(ctx, reference, share, x);
+}
+
+void blend(Context& ctx, Tensor mask, Tensor a, Tensor x) {
+  constexpr const char* op = "blend";
+  check_floats(op, "x", x, {DType::f32, DType::f64});
+  check(op, "mask", mask, x.dtype(), x.shape());
+  check(op, "a", a, x.dtype(), x.shape());
+  on_cpu(ctx) ? cpu::blend(ctx, mask, a, x) : cuda::blend(ctx, mask, a, x);
 }
 
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t) {

@@ -32,6 +32,12 @@ void clamp(Context& ctx, double lo, double hi, Tensor x);
 // min(max(x, -q), q) scale / q. An image with a NaN becomes NaN throughout.
 void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, Tensor x);
 
+// In place, per image: x's standard deviation over its elements goes share of the way to that of reference (factor 1
+// where x has none): "CFG rescale" of Lin et al., arXiv 2305.08891, section 3.4. x, reference [B, ...] f32 or f64.
+void match_deviation(Context& ctx, Tensor reference, double share, Tensor x);
+// x = x + mask (a - x), in place; mask in [0, 1], and where it is 1 exactly a. One shape and dtype, f32 or f64.
+void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
+
 // x_t[b] = alpha[b] x0[b] + sigma[b] eps[b]: the forward process. All [B, ...] f32; alpha, sigma [B] f32.
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "app/loaded_model.h"
+#include "app/resize.h"
 #include "model/io/safetensors.h"
 #include "tests/app/tiny_run.h"
 
@@ -85,7 +86,7 @@ TEST_F(SampleRunTest, TextModelsTakeTheirContextsFromAFile) {
   r.out.clear();
   const auto images = [&](const char* file, double cfg_scale) {
     r.context = dir_ / file;
-    r.generator.cfg_scale = cfg_scale;
+    r.generator.guidance.scale = cfg_scale;
     r.tensor = dir_ / "t.safetensors";
     sample_images(r);
     const SafetensorsFile result(r.tensor);
@@ -101,6 +102,135 @@ TEST_F(SampleRunTest, TextModelsTakeTheirContextsFromAFile) {
   EXPECT_NE(error_of([&] { images("two.safetensors", 1); }).find("holds 2 contexts for 3 images"), std::string::npos);
   r.context.clear();
   EXPECT_NE(error_of([&] { sample_images(r); }).find("this model needs --context FILE"), std::string::npos);
+}
+
+TEST_F(SampleRunTest, InterpolationGoesFromOneSeedAndClassToTheOther) {
+  const auto images = [&](SampleRequest r) {
+    r.out.clear();
+    r.tensor = dir_ / "t.safetensors";
+    sample_images(r);
+    const SafetensorsFile result(r.tensor);
+    return values(result.tensor("images"));
+  };
+  const auto one = [&](uint64_t seed, const std::string& label) {
+    SampleRequest r = request({seed});
+    r.classes = label;
+    return images(r);
+  };
+  SampleRequest r = request({7, 7, 7, 7, 7});
+  r.interpolate = 5;
+  r.to_seed = 9;
+  r.classes = "cat,eel";
+  r.batch = 2;
+  const std::vector<double> all = images(r);
+  const auto row = [&](int i) { return std::vector<double>(all.begin() + i * 192, all.begin() + (i + 1) * 192); };
+  EXPECT_LE(relative_l2(row(0), one(7, "cat")), 1e-4);
+  EXPECT_LE(relative_l2(row(4), one(9, "eel")), 1e-4);
+  EXPECT_LT(relative_l2(row(1), row(0)), relative_l2(row(4), row(0)));
+  r.classes = "cat,elk";
+  EXPECT_NE(error_of([&] { images(r); }).find("elk"), std::string::npos);
+  r.classes = "all";
+  EXPECT_NE(error_of([&] { images(r); }).find("--interpolate needs one --class, or two"), std::string::npos);
+  r.classes = "cat";
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("-o has no names for"), std::string::npos);
+}
+
+TEST_F(SampleRunTest, TrajectoryEndsInTheImageAndPreviewInTheLastBatch) {
+  SampleRequest r = request({1, 2, 3});
+  r.batch = 2;
+  r.trajectory = dir_ / "steps.png";
+  r.preview = dir_ / "now.png";
+  sample_images(r);
+  const Image steps = read_image(r.trajectory), now = read_image(r.preview);
+  EXPECT_EQ(steps.width, 3 * 10 + 2);
+  EXPECT_EQ(steps.height, 3 * 10 + 2);
+  const auto cell = [&](const Image& grid, int y, int x) { return crop(grid, 2 + 10 * y, 2 + 10 * x, 8, 8); };
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cell(steps, i, 2), read_image(r.out / concat("00000", i + 1, ".png")));
+  EXPECT_NE(cell(steps, 0, 0), cell(steps, 0, 2));
+  EXPECT_EQ(cell(now, 0, 0), cell(steps, 2, 2));
+  r.generator.sampler.steps = 4000;
+  r.out.clear();
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("12000 pictures"), std::string::npos);
+}
+
+TEST_F(SampleRunTest, ProcessesShareTheImages) {
+  SampleRequest r = request({1, 2, 3, 4, 5});
+  int64_t made = 0;
+  for (int rank = 0; rank < 3; ++rank) {
+    r.world = {rank, 3};
+    made += sample_images(r).made;
+  }
+  EXPECT_EQ(made, 5);
+  r.grid = dir_ / "grid.png";
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("need all images in one process"), std::string::npos);
+  r.world = {};
+  EXPECT_EQ(sample_images(r).kept, 5);
+  SampleRequest alone = request({1, 2, 3, 4, 5});
+  alone.out = dir_ / "alone";
+  sample_images(alone);
+  for (int i = 1; i <= 5; ++i) {
+    const std::string name = concat("00000", i, ".png");
+    EXPECT_EQ(inspect_png(r.out / name)->parameters, inspect_png(alone.out / name)->parameters);
+  }
+}
+
+TEST_F(SampleRunTest, PaintsWhereTheMaskIsWhite) {
+  Image photo = test_image(20, 24, 3), mask{20, 24, std::vector<uint8_t>(20 * 24 * 3, 0)};
+  for (int y = 0; y < 20; ++y)
+    for (int x = 12; x < 24; ++x)
+      for (int c = 0; c < 3; ++c) mask.rgb[static_cast<size_t>((y * 24 + x) * 3 + c)] = 255;
+  write_png(dir_ / "photo.png", photo.tensor());
+  write_png(dir_ / "mask.png", mask.tensor());
+  const Image small = center_crop_arr(photo, 8);
+  SampleRequest r = request({1});
+  r.init_image = dir_ / "photo.png";
+  r.mask = dir_ / "mask.png";
+  sample_images(r);
+  const Image got = read_image(r.out / "000001.png");
+  EXPECT_EQ(crop(got, 0, 0, 8, 3), crop(small, 0, 0, 8, 3));
+  EXPECT_NE(crop(got, 0, 5, 8, 3), crop(small, 0, 5, 8, 3));
+
+  write_png(dir_ / "mask.png", Image{20, 20, std::vector<uint8_t>(1200)}.tensor());
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("is 20 x 20 pixels"), std::string::npos);
+  r.init_image.clear();
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("--init-image, which is missing"), std::string::npos);
+  r.mask.clear();
+  r.strength = 0.5;
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("--init-image, which is missing"), std::string::npos);
+  r.init_image = dir_ / "photo.png";
+  r.strength = 1.5;
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("at most 1, got 1.5"), std::string::npos);
+}
+
+TEST_F(SampleRunTest, NegativeClassesAndGuidesNeedGuidance) {
+  SampleRequest r = request({1});
+  r.negative_class = "cat";
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("--negative-class cat"), std::string::npos);
+  r.generator.guidance.scale = 2;
+  EXPECT_EQ(sample_images(r).made, 1);
+  r.guide_model = model_;
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("no --guide-model"), std::string::npos);
+  r.negative_class.clear();
+  r.out = dir_ / "guided";
+  EXPECT_EQ(sample_images(r).made, 1);
+  r.generator.guidance.scale = 1;
+  EXPECT_NE(error_of([&] { sample_images(r); }).find("--guide-model needs a --cfg-scale"), std::string::npos);
+}
+
+TEST(World, IsWhatTheLauncherSays) {
+  const auto at = [](std::map<std::string, std::string> set) {
+    for (const char* name : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID",
+                             "SLURM_STEP_NUM_TASKS"})
+      set.contains(name) ? setenv(name, set[name].c_str(), 1) : unsetenv(name);
+    const World w = world_from_environment();
+    return std::pair(w.rank, w.size);
+  };
+  EXPECT_EQ(at({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "4"}}), std::pair(1, 4));
+  EXPECT_EQ(at({{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}), std::pair(0, 2));
+  EXPECT_EQ(at({{"SLURM_PROCID", "0"}}), std::pair(0, 1)) << "a batch script, not a step of srun's";
+  EXPECT_NE(error_of([&] { at({{"PMI_RANK", "2"}, {"PMI_SIZE", "2"}}); }).find("PMI_RANK is 2"), std::string::npos);
+  EXPECT_NE(error_of([&] { at({{"PMI_RANK", "x"}, {"PMI_SIZE", "2"}}); }).find("'x'"), std::string::npos);
+  EXPECT_EQ(at({}), std::pair(0, 1));
 }
 
 TEST_F(SampleRunTest, OtherParametersAreRefusedWhateverElseIsWanted) {

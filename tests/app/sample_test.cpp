@@ -89,7 +89,7 @@ TEST_P(GeneratorTest, ScaleOneIsNoGuidanceToTheBit) {
   const std::vector<uint64_t> seeds{3, 4};
   const std::vector<int32_t> labels{2, 0};
   Tensor got = ctx_.empty(DType::f32, {2, 3, 8, 8}), want = ctx_.like(got);
-  Generator(*model_.net, schedule_of("vp"), {.sampler = options, .cfg_scale = 1})
+  Generator(*model_.net, schedule_of("vp"), {.sampler = options, .guidance = {.scale = 1}})
       .generate(ctx_, {.seeds = seeds, .labels = labels}, got);
   const OwnedTensor y = tensor_of(DType::i32, {2}, {2, 0});
   const Denoiser plain = [&](Context& ctx, Tensor x, double label, Tensor out) {
@@ -105,7 +105,7 @@ TEST_P(GeneratorTest, ScaleOneIsNoGuidanceToTheBit) {
 TEST_P(GeneratorTest, GuidanceExtrapolatesFromTheNullClass) {
   const bool f32 = GetParam().dtype == DType::f32;
   const auto at_scale = [&](double scale) {
-    return images({.sampler = {.solver = "ddim", .steps = 1}, .cfg_scale = scale}, 3, 3);
+    return images({.sampler = {.solver = "ddim", .steps = 1}, .guidance = {.scale = scale}}, 3, 3);
   };
   const auto zero = at_scale(0), one = at_scale(1), three = at_scale(3);
   std::vector<double> want(one.size());
@@ -114,10 +114,69 @@ TEST_P(GeneratorTest, GuidanceExtrapolatesFromTheNullClass) {
   EXPECT_GT(relative_l2(zero, one), 1e-2) << "the class makes no difference";
 }
 
+// What goes beyond noise, a label and the null class: negative labels, a guide, mixed labels, a start from an image.
+class RequestTest : public GeneratorTest {
+ protected:
+  using Request = Generator::Request;
+
+  std::vector<double> make(const GeneratorOptions& given, Request r) {
+    GeneratorOptions options = given;
+    options.sampler.prediction = prediction_of(model_.info.prediction);
+    options.sampler.steps = 4;
+    r.seeds = seeds_;
+    if (r.labels.empty()) r.labels = labels_;
+    Tensor x = ctx_.empty(DType::f32, {2, 3, 8, 8});
+    Generator(*model_.net, schedule_of("vp"), options).generate(ctx_, r, x);
+    return values(x);
+  }
+
+  const std::vector<uint64_t> seeds_{3, 4};
+  const std::vector<int32_t> labels_{2, 2}, others_{1, 1};
+  const double near_ = GetParam().dtype == DType::f32 ? 1e-4 : 5e-2;
+};
+
+TEST_P(RequestTest, GuidingAwayFromTheSameConditionIsNoGuidance) {
+  const std::vector<double> plain = make({}, {});
+  EXPECT_LE(relative_l2(make({.guidance = {.scale = 3}}, {.negative_label = 2}), plain), near_);
+  EXPECT_LE(relative_l2(make({.guidance = {.scale = 3}, .guide = model_.net.get()}, {}), plain), near_);
+  EXPECT_GT(relative_l2(make({.guidance = {.scale = 3}}, {.negative_label = 1}), plain), 1e-2);
+}
+
+TEST_P(RequestTest, MixedLabelsGoFromOneToTheOther) {
+  const auto mixed = [&](float share, double scale) {
+    const std::vector<float> shares{share, share};
+    return make({.guidance = {.scale = scale}}, {.other_labels = others_, .share = shares});
+  };
+  for (const double scale : {1.0, 2.0}) {
+    const std::vector<double> first = make({.guidance = {.scale = scale}}, {}),
+                              second = make({.guidance = {.scale = scale}}, {.labels = others_});
+    EXPECT_LE(relative_l2(mixed(0, scale), first), near_);
+    EXPECT_LE(relative_l2(mixed(1, scale), second), near_);
+    EXPECT_GT(relative_l2(mixed(0.5, scale), first), 1e-2);
+  }
+}
+
+TEST_P(RequestTest, StartsFromAnImageAndKeepsWhatItIsTold) {
+  const OwnedTensor init = random_tensor(DType::f32, {2, 3, 8, 8}, 5, 0.5), keep({}, DType::f32, {2, 3, 8, 8});
+  for (int64_t i = 0; i < 192; ++i) keep.tensor.data<float>()[i] = 1;  // all of the first image, none of the second
+  const std::vector<double> want = values(init.tensor);
+  GeneratorOptions options;
+  options.sampler.t_start = 0.02;
+  const double little = relative_l2(make(options, {.init = init.tensor}), want);
+  options.sampler.t_start = 0.9;
+  EXPECT_GT(relative_l2(make(options, {.init = init.tensor}), want), 2 * little);
+  const std::vector<double> kept = make(options, {.init = init.tensor, .keep = keep.tensor});
+  EXPECT_EQ(std::vector<double>(kept.begin(), kept.begin() + 192),
+            std::vector<double>(want.begin(), want.begin() + 192));
+  EXPECT_GT(relative_l2({kept.begin() + 192, kept.end()}, {want.begin() + 192, want.end()}), 0.3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, RequestTest, ::testing::ValuesIn(everywhere()), where_name);
+
 TEST_P(GeneratorTest, EverySolverRunsAndRepeats) {
   for (const std::string& solver : solver_names()) {
     SCOPED_TRACE(solver);
-    GeneratorOptions options{.sampler = {.solver = solver, .steps = 5}, .cfg_scale = 1.5};
+    GeneratorOptions options{.sampler = {.solver = solver, .steps = 5}, .guidance = {.scale = 1.5}};
     const Schedule schedule = schedule_of("vp");
     const auto run = [&] { return images(options, 2, 2); };
     const std::vector<double> first = run();
@@ -137,11 +196,18 @@ TEST(Guidance, NeedsANullClass) {
   const UViC without_null(labels, config);
   config.num_classes = -1;
   const UViC unconditional(none, config);
-  const GeneratorOptions guided{.cfg_scale = 2};
+  const GeneratorOptions guided{.guidance = {.scale = 2}};
   EXPECT_NE(error_of([&] { Generator(without_null, schedule_of("vp"), guided); }).find("no null class"),
             std::string::npos);
   EXPECT_NE(error_of([&] { Generator(unconditional, schedule_of("vp"), guided); }).find("no condition"),
             std::string::npos);
+  const auto with_guide = [&](double scale, const UViC& guide) {
+    return error_of(
+        [&] { Generator(without_null, schedule_of("vp"), {.guidance = {.scale = scale}, .guide = &guide}); });
+  };
+  const Generator needs_none(without_null, schedule_of("vp"), {.guidance = {.scale = 2}, .guide = &without_null});
+  EXPECT_NE(with_guide(1, without_null).find("--guide-model needs a --cfg-scale"), std::string::npos);
+  EXPECT_NE(with_guide(2, unconditional).find("from other conditions"), std::string::npos);
 }
 
 }  // namespace

@@ -146,6 +146,27 @@ TEST_P(ExactTest, DynamicThresholdIsPerImageAndLetsNanThrough) {
             "dynamic_threshold: ratio must be in [0, 1], got 2");
 }
 
+TEST_P(ExactTest, MatchDeviationGoesItsShareOfTheWay) {
+  // Deviations 1 and 4 of the first images' x and reference, 0 and 2 of the second's.
+  const std::vector<double> x{-1, 1, -1, 1, 3, 3, 3, 3};
+  const OwnedTensor reference = tensor_of(dtype(), {2, 4}, {6, -2, -2, 6, 1, 5, 1, 5});
+  for (const double share : {0.0, 0.5, 1.0}) {
+    const OwnedTensor out = tensor_of(dtype(), {2, 4}, x);
+    match_deviation(ctx, reference.tensor, share, out.tensor);
+    const double factor = 1 + 3 * share;
+    EXPECT_EQ(values(out.tensor), (std::vector<double>{-factor, factor, -factor, factor, 3, 3, 3, 3}));
+  }
+  EXPECT_EQ(error_of([&] { match_deviation(ctx, reference.tensor, 1.5, reference.tensor); }),
+            "match_deviation: share must be in [0, 1], got 1.5");
+}
+
+TEST_P(ExactTest, BlendTakesAllOfWhatTheMaskKeeps) {
+  const OwnedTensor x = tensor_of(dtype(), {4}, {8, 8, 8, 1e30}), a = tensor_of(dtype(), {4}, {4, 4, 4, 0.1}),
+                    mask = tensor_of(dtype(), {4}, {0, 0.25, 1, 1});
+  blend(ctx, mask.tensor, a.tensor, x.tensor);
+  EXPECT_EQ(values(x.tensor), (std::vector<double>{8, 7, 4, at(a.tensor, 3)}));
+}
+
 TEST_P(ImageTest, Noising) {
   const Shape shape{11, 3, 30, 31};
   const int64_t n = shape.numel() / 11;

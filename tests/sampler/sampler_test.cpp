@@ -1,5 +1,7 @@
 #include "sampler/sampler.h"
 
+#include <array>
+
 #include "kernels/ops/pointwise.h"
 #include "tests/sampler/golden.h"
 
@@ -171,6 +173,34 @@ TEST(Sampler, StartsWhereItIsTold) {
     sample(ctx, kVp, gaussian(kVp, 999), {.solver = solver, .steps = 300, .t_start = 0.5, .t_end = 1e-2}, {},
            half.tensor);
     EXPECT_LE(test::max_difference(test::values(x.tensor), test::values(half.tensor)), 0.02) << solver;
+  }
+}
+
+// In-painting: what is known comes out as it was, to the noise that is left at t_end, and changes nothing elsewhere, as
+// this network sees every number by itself.
+TEST(Sampler, KnownPixelsComeOutAsTheyWere) {
+  const OwnedTensor x0 = test::random_tensor(DType::f64, {2, 50}, 4), keep({}, DType::f64, {2, 50});
+  for (int64_t i = 0; i < 100; i += 2) keep.tensor.data<double>()[i] = 1;
+  for (const std::string& solver : solver_names()) {
+    SCOPED_TRACE(solver);
+    Context ctx;
+    const NoiseLevel start = kVp.at(0.7);
+    const std::vector<uint64_t> seeds{1, 2};
+    const OwnedTensor x({}, DType::f64, {2, 50}), free({}, DType::f64, {2, 50});
+    initial_noise(ctx, seeds, x.tensor);
+    linear_combination(ctx, std::array<Term, 2>{{{start.alpha, x0.tensor}, {start.sigma, x.tensor}}}, x.tensor);
+    cast(ctx, x.tensor, free.tensor);
+    const SamplerOptions options{.solver = solver, .steps = 40, .t_start = 0.7};
+    sample(ctx, kVp, gaussian(kVp, 999), options, solver_noise(ctx, seeds), free.tensor);
+    sample(ctx, kVp, gaussian(kVp, 999), options, solver_noise(ctx, seeds), x.tensor, {}, {x0.tensor, keep.tensor});
+    for (int64_t i = 0; i < 100; ++i) {
+      const double got = test::at(x.tensor, i);
+      if (i % 2) {
+        EXPECT_EQ(got, test::at(free.tensor, i));
+      } else {
+        EXPECT_NEAR(got, test::at(x0.tensor, i), 0.15);
+      }
+    }
   }
 }
 

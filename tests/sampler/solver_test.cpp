@@ -2,7 +2,7 @@
 
 #include <tuple>
 
-#include "sampler/time_grid.h"
+#include "sampler/guidance.h"
 #include "tests/sampler/golden.h"
 
 namespace uvic {
@@ -159,7 +159,8 @@ void SolverTest::run(const Case& c) {
     std::vector<int> y, both(static_cast<size_t>(batch), 2);
     for (int i = 0; i < batch; ++i) y.push_back(i % 2);
     both.insert(both.end(), y.begin(), y.end());
-    denoiser = guided(net.denoiser(&labels, y), net.denoiser(&labels, both), c.params.at("usual_scale"));
+    denoiser =
+        guided(net.denoiser(&labels, y), net.denoiser(&labels, both), {.scale = c.params.at("usual_scale")}, schedule);
   }
   if (!noise_.contains(c.size())) noise_[c.size()] = golden_.values("noise", "noise." + c.size());
 
