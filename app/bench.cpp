@@ -1,20 +1,22 @@
-// uvic-bench: times attention, a training step or sampling; each figure one JSON record on stdout.
+// uvic-bench: times attention, a training step or sampling, or compares solvers; each figure one JSON record on stdout.
 
 #include <CLI/CLI.hpp>
 
 #include "app/bench_compare.h"
 #include "app/bench_run.h"
+#include "app/bench_solvers.h"
 #include "app/cli.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
   BenchRequest r;
+  SolverBenchRequest solvers;
   CompareRequest compare;
   CLI::Option* comparing = nullptr;
   const auto declare = [&](CLI::App& app) {
-    app.add_option("what", r.what, "attention, train or sample")
+    app.add_option("what", r.what, "attention, train, sample or solvers")
         ->required()
-        ->check(CLI::IsMember({"attention", "train", "sample"}));
+        ->check(CLI::IsMember({"attention", "train", "sample", "solvers"}));
     app.add_option("--model", r.model, "Shape of the network")->check(CLI::IsMember(bench_models()));
     app.add_option("--attn", r.attention, "Kind of the inner blocks")
         ->check(CLI::IsMember({"cog", "softmax", "expressive"}));
@@ -24,6 +26,8 @@ int main(int argc, char** argv) {
     app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
     app.add_option("--isa", r.isa, "CPU instruction set: auto, avx2, avx512 or amx");
     app.add_option("--seconds", r.seconds, "Time spent on each figure");
+    app.add_option("--file", solvers.model, "solvers: model file to compare them on");
+    app.add_option("--images", solvers.images, "solvers: how many images")->check(CLI::PositiveNumber);
     CLI::Option* profile = app.add_flag("--profile", r.profile, "Also print seconds by scope, as one record each");
     comparing = app.add_option("--compare", compare.peer,
                                "Run this command, which takes the same options and prints the same records, in turn "
@@ -37,6 +41,15 @@ int main(int argc, char** argv) {
     app.add_flag("--compile", compare.compile, "compare: pass --compile to the command")->needs(comparing);
     app.add_flag("--table", compare.table, "compare: also print the ratios as a Markdown table")->needs(comparing);
   };
-  return run_program(argc, argv, "uvic-bench", "Times attention, training and sampling.", declare,
-                     [&] { return *comparing ? run_comparison(r, compare) : (run_bench(r), 0); });
+  const auto run = [&] {
+    if (r.what == "solvers") {
+      if (solvers.model.empty()) throw CLI::RequiredError("--file");
+      Context ctx({.device = {}, .threads = r.threads});
+      bench_solvers(ctx, solvers);
+      return 0;
+    }
+    return *comparing ? run_comparison(r, compare) : (run_bench(r), 0);
+  };
+  return run_program(argc, argv, "uvic-bench", "Times attention, training and sampling; compares solvers.", declare,
+                     run);
 }

@@ -4,6 +4,7 @@
 
 #include "app/cli.h"
 #include "app/loaded_model.h"
+#include "kernels/core/text.h"
 #include "model/model_file.h"
 
 int main(int argc, char** argv) {
@@ -20,7 +21,7 @@ int main(int argc, char** argv) {
     app.add_option("--dtype", dtype, "Of the weights written: f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
     app.add_option("--arch", arch, "uvit or uvic, where the file does not say")->check(CLI::IsMember({"uvit", "uvic"}));
     app.add_option("--num-heads", heads, "Where the file does not say and heads are not 64 wide");
-    app.add_option("--schedule", schedule, "Noise schedule of the training")->check(CLI::IsMember(schedule_names()));
+    app.add_option("--schedule", schedule, "Noise schedule of the training: " + join(schedule_names()));
     app.add_option("--prediction", prediction, "What the network gives: eps, x0 or v");
     app.add_option("--class-names", classes, "Comma-separated class names, by label")->delimiter(',');
     app.add_flag("-q,--quiet", quiet, "Say nothing");

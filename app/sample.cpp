@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
     app.add_option("--cfg-interval", interval, "Guide only at noise levels sigma / alpha between two, as 0.3 5")
         ->expected(2);
     app.add_option("--negative-class", r.negative_class, "Guide away from this class instead of no class");
+    app.add_option("--negative-context", r.negative_context, "Text models: guide away from this file's one 'context'");
     app.add_option("--guide-model", r.guide_model, "Autoguidance: guide away from what this weaker model makes");
     app.add_option("--sampler", s.solver, "Solver")->check(CLI::IsMember(solver_names()));
     app.add_option("--steps", s.steps, "Network evaluations per image")->check(CLI::PositiveNumber);

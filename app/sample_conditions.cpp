@@ -68,7 +68,7 @@ std::vector<int32_t> choose_labels(const ModelInfo& info, const SampleRequest& r
 
 TextContext::TextContext(const SampleRequest& r, const UViCConfig& c) {
   if (c.condition() != Condition::text) {
-    UVIC_CHECK(r.context.empty(), "--context: this model takes no text");
+    UVIC_CHECK(r.context.empty() && r.negative_context.empty(), "--context: this model takes no text");
     return;
   }
   UVIC_CHECK(!r.context.empty(), "this model needs --context FILE with text embeddings [N, ", c.num_clip_token, ", ",
@@ -78,7 +78,16 @@ TextContext::TextContext(const SampleRequest& r, const UViCConfig& c) {
   const int64_t n = rows_.tensor.dim(0);
   UVIC_CHECK(n == 1 || n == static_cast<int64_t>(r.seeds.size()), r.context.string(), ": holds ", n, " contexts for ",
              r.seeds.size(), " images; one, or one an image, is needed");
-  if (r.generator.guidance.on() && r.guide_model.empty()) null_ = read(file, "null", c);
+  const bool needs_null = r.generator.guidance.on() && r.guide_model.empty();
+  UVIC_CHECK(needs_null || r.negative_context.empty(), "--negative-context is the unconditional side of --cfg-scale: ",
+             "give one other than 1, and no --guide-model");
+  if (!r.negative_context.empty()) {
+    null_ = read(SafetensorsFile(r.negative_context), "context", c);
+    UVIC_CHECK(null_.tensor.dim(0) == 1, r.negative_context.string(), ": holds ", null_.tensor.dim(0),
+               " contexts; one, to guide away from, is needed");
+  } else if (needs_null) {
+    null_ = read(file, "null", c);
+  }
 }
 
 Tensor TextContext::of(Context& ctx, std::span<const size_t> images) const {

@@ -149,6 +149,7 @@ std::string SampleRun::parameters(size_t image) const {
   if (g.rescale > 0) j["cfg_rescale"] = g.rescale;
   if (g.sigma_min > 0 || std::isfinite(g.sigma_max)) j["cfg_interval"] = {g.sigma_min, g.sigma_max};
   if (negative_label_ >= 0) j["negative_class"] = negative_label_;
+  if (!r_.negative_context.empty()) j["negative_context"] = r_.negative_context.filename().string();
   if (guide_) j["guide_model"] = guide_->path.filename().string();
   if (!r_.init_image.empty()) {
     j["init_image"] = r_.init_image.filename().string();

@@ -15,12 +15,13 @@ namespace uvic {
 
 struct SampleRequest {
   std::filesystem::path model;
-  std::vector<uint64_t> seeds;        // one an image
-  std::string classes = "all";        // a name, a number, "all" (in turn) or "random" (by seed); "A,B" to interpolate
-  std::string negative_class;         // of the unconditional side; empty: the null class
-  std::filesystem::path context;      // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
-  GeneratorOptions generator;         // its prediction is the model's
-  std::filesystem::path guide_model;  // autoguidance; empty: none
+  std::vector<uint64_t> seeds;    // one an image
+  std::string classes = "all";    // a name, a number, "all" (in turn) or "random" (by seed); "A,B" to interpolate
+  std::string negative_class;     // of the unconditional side; empty: the null class
+  std::filesystem::path context;  // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
+  std::filesystem::path negative_context;  // a file whose "context" [1, T, D] takes the place of "null"
+  GeneratorOptions generator;              // its prediction is the model's
+  std::filesystem::path guide_model;       // autoguidance; empty: none
   int batch = 16;
   // The images are a way: from the noise of their seed to that of to_seed, and from the first class to the second.
   int interpolate = 0;  // how many; 0: they are not

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/core/error.h"
+#include "kernels/core/text.h"
 
 namespace uvic {
 namespace {
@@ -70,9 +71,7 @@ Schedule Schedule::named(const std::string& name, LabelKind labels) {
   if (name == "linear") return discrete(linear_betas(1000), labels);
   if (name == "sd") return discrete(scaled_linear_betas(1000), labels);
   if (name == "cosine") return discrete(cosine_betas(1000), labels);
-  std::string names;
-  for (const std::string& known : schedule_names()) names += (names.empty() ? "" : ", ") + known;
-  fail("schedule \"", name, "\": must be one of ", names);
+  fail("schedule \"", name, "\": must be one of ", join(schedule_names()));
 }
 
 Schedule Schedule::linear_in_lambda() const {

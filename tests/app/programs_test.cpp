@@ -1,6 +1,7 @@
 // Every program: help, wrong usage, and one clear line for whatever a user can get wrong; uvic-convert and uvic-info.
 
 #include <regex>
+#include <sstream>
 
 #include "app/loaded_model.h"
 #include "model/io/safetensors.h"
@@ -151,6 +152,45 @@ TEST_F(Programs, SampleNamesWhatIsWrongWithARequest) {
   EXPECT_TRUE(sample_fails({"-m", m, "--init-noise", m}, {"one, x_T, is needed"}));
   out_ = "/proc/uvic-out";
   EXPECT_TRUE(sample_fails({"-m", m}, {"/proc/uvic-out"}));
+}
+
+TEST_F(Programs, SampleSaysWhatASolverOrGuidanceCannotDo) {
+  const std::vector<std::pair<std::vector<std::string>, std::vector<std::string>>> wrong = {
+      {{"--order", "3"}, {"order 3 needs at least that many steps, got 2"}},
+      {{"--eta", "0.5"}, {"sampler dpm++: takes no eta", "ddim does"}},
+      {{"--churn", "8"}, {"takes no churn; heun does"}},
+      {{"--cfg-rescale", "0.7"}, {"a cfg-scale of 1 is none"}},
+      {{"--cfg-scale", "2", "--cfg-interval", "5", "1"}, {"cfg-interval must be two rising noise levels, got 5 and 1"}},
+      {{"--negative-class", "cat"}, {"--negative-class cat is the unconditional side of --cfg-scale"}},
+      {{"--cfg-scale", "2", "--negative-class", "cut"}, {"cut", "cat"}},
+      {{"--guide-model", "none.safetensors"}, {"none.safetensors"}},
+      {{"--mask", "m.png"}, {"--mask says what to paint anew of --init-image, which is missing"}},
+      {{"--init-image", "none.png"}, {"none.png"}},
+  };
+  for (const auto& [options, parts] : wrong) {
+    std::vector<std::string> all{"-m", model_.string()};
+    all.insert(all.end(), options.begin(), options.end());
+    EXPECT_TRUE(sample_fails(all, parts)) << options[0];
+  }
+  EXPECT_TRUE(sample_fails({"-m", model_.string(), "--interpolate", "1"}, {"--interpolate"}, 2));
+  EXPECT_TRUE(sample_fails({"-m", model_.string(), "--interpolate", "4", "--seeds", "1,2,3", "--class", "cat"},
+                           {"--interpolate goes between two --seeds, here are 3"}));
+}
+
+// The error of every solver against the same solver's kind with many steps falls as steps are added.
+TEST_F(Programs, BenchComparesSolvers) {
+  const Ended p = run_program("uvic-bench", {"solvers", "--file", model_.string(), "--images", "2", "--threads", "1"});
+  ASSERT_EQ(p.status, 0) << p.err;
+  std::map<std::string, std::map<int, double>> distance;
+  std::istringstream lines(p.out);
+  for (std::string line; std::getline(lines, line);) {
+    const auto j = nlohmann::json::parse(line);
+    distance[j["solver"]][j["evaluations"]] = j["distance"];
+  }
+  EXPECT_EQ(distance.size(), 10u);
+  for (const auto& [solver, of_steps] : distance) EXPECT_LT(of_steps.at(100), 0.5 * of_steps.at(5)) << solver;
+  EXPECT_TRUE(failed_clearly(run_program("uvic-bench", {"solvers"}), "uvic-bench", 2, {"--file is required"}));
+  EXPECT_TRUE(failed_clearly(run_program("uvic-bench", {"solvers", "--file", "none"}), "uvic-bench", 1, {"none"}));
 }
 
 TEST_F(Programs, ConvertReadsEveryReleasedForm) {

@@ -98,6 +98,15 @@ TEST_F(SampleRunTest, TextModelsTakeTheirContextsFromAFile) {
   EXPECT_GT(relative_max({two.begin(), two.begin() + half}, {second.begin(), second.begin() + half}), 1e-2);
   EXPECT_GT(relative_max(images("two.safetensors", 2), two), 1e-2);
   EXPECT_NE(error_of([&] { images("second.safetensors", 2); }).find("no tensor \"null\""), std::string::npos);
+  // Guided away from the null context of the one file, given as the negative context of another.
+  const std::vector<double> guided = images("two.safetensors", 2);
+  write_safetensors(dir_ / "negative.safetensors", {{"context", null_row.tensor}}, {});
+  r.negative_context = dir_ / "negative.safetensors";
+  EXPECT_EQ(images("two.safetensors", 2), guided);
+  EXPECT_NE(error_of([&] { images("two.safetensors", 1); }).find("--negative-context"), std::string::npos);
+  r.negative_context = dir_ / "two.safetensors";
+  EXPECT_NE(error_of([&] { images("two.safetensors", 2); }).find("holds 2 contexts"), std::string::npos);
+  r.negative_context.clear();
   r.seeds = {1, 2, 3};
   EXPECT_NE(error_of([&] { images("two.safetensors", 1); }).find("holds 2 contexts for 3 images"), std::string::npos);
   r.context.clear();

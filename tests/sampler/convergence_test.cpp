@@ -166,17 +166,37 @@ TEST(Convergence, ErrorsAreThoseOfTheReference) {
 }
 
 // Data N(0, 0.25): x_t = x_T sqrt((0.25 alpha_t^2 + sigma_t^2) / (0.25 alpha_T^2 + sigma_T^2)), on every kind of
-// schedule.
+// schedule. Solvers in t need a smooth beta, which only the continuous ones have.
 TEST(Convergence, OrderOnTheLinearOde) {
   const auto variance = [](const NoiseLevel& l) { return 0.25 * l.alpha * l.alpha + l.sigma * l.sigma; };
   struct Method {
-    const char* solver;
-    int order;
+    SamplerOptions options;
     double expected;
+    int per_interval = 1;        // evaluations
+    bool goes_to_clean = false;  // by one step more
+    bool smooth = false;
+  };
+  const std::vector<Method> methods = {
+      {{.solver = "dpm++", .order = 1}, 1},
+      {{.solver = "dpm++", .order = 2}, 2},
+      {{.solver = "dpm++", .order = 2, .taylor = true}, 2},
+      {{.solver = "dpm++", .order = 2, .method = "singlestep-fixed"}, 2, 2},
+      {{.solver = "dpm++", .order = 3, .method = "singlestep-fixed"}, 3, 3},
+      {{.solver = "dpm", .order = 1}, 1},
+      {{.solver = "dpm", .order = 2}, 2},
+      {{.solver = "dpm", .order = 2, .method = "singlestep-fixed", .taylor = true}, 2, 2},
+      {{.solver = "dpm", .order = 3, .method = "singlestep-fixed"}, 3, 3},
+      {{.solver = "unipc", .order = 1}, 2},
+      {{.solver = "unipc", .order = 2, .lower_order_final = false}, 3},
+      {{.solver = "unipc", .order = 2, .lower_order_final = false, .bh1 = true}, 3},
+      {{.solver = "ddim"}, 1, 1, true},
+      {{.solver = "heun"}, 2, 2, true},
+      {{.solver = "euler-ode"}, 1, 1, true, true},
+      {{.solver = "heun-ode"}, 2, 2, true, true},
   };
   Context ctx;
-  for (const char* name : {"vp", "linear", "sd"}) {
-    const bool continuous = std::string(name) == "vp";
+  for (const char* name : {"vp", "vp-cosine", "linear", "sd"}) {
+    const bool continuous = std::string(name).starts_with("vp");
     const Schedule schedule = Schedule::named(name, continuous ? LabelKind::t : LabelKind::n);
     const Denoiser denoiser = [&](Context&, Tensor x, double label, Tensor out) {
       const NoiseLevel l = schedule.at(continuous ? label : label / 1000);
@@ -184,19 +204,25 @@ TEST(Convergence, OrderOnTheLinearOde) {
       for (double& e : v) e *= l.sigma / variance(l);
       test::assign(out, v);
     };
-    for (const Method& m : {Method{"dpm++", 1, 1}, Method{"dpm++", 2, 2}, Method{"dpm", 1, 1}, Method{"dpm", 2, 2}}) {
-      SCOPED_TRACE(std::string(name) + " " + m.solver + " order " + std::to_string(m.order));
-      const double t_end = 0.01;
+    for (const Method& m : methods) {
+      if (m.smooth && !continuous) continue;
+      SamplerOptions options = m.options;
+      options.spacing = "logsnr";
+      options.t_start = 0.75;  // from 0.9, errors of Euler in t happen to cancel on vp-cosine
+      options.t_end = 0.01;
+      SCOPED_TRACE(concat(name, ' ', options.solver, " order ", options.order, ' ', options.method));
       double error[2];
       for (const int k : {0, 1}) {
+        const int intervals = 80 << k;
+        options.steps = intervals * m.per_interval + (m.goes_to_clean ? 1 : 0);
         const OwnedTensor x = test::tensor_of(DType::f64, {1, 1}, {1});
-        sample(ctx, schedule, denoiser,
-               {.solver = m.solver, .steps = 80 << k, .order = m.order, .spacing = "logsnr", .t_end = t_end}, {},
-               x.tensor);
-        const double truth = std::sqrt(variance(schedule.at(t_end)) / variance(schedule.at(1)));
-        error[k] = std::abs(test::at(x.tensor, 0) - truth);
+        double end = 0;
+        sample(ctx, schedule, denoiser, options, {}, x.tensor, [&](int step, Tensor state) {
+          if (step + 1 == intervals) end = test::at(state, 0);
+        });
+        error[k] = std::abs(end - std::sqrt(variance(schedule.at(0.01)) / variance(schedule.at(0.75))));
       }
-      EXPECT_NEAR(slope(error[0], error[1], 2), m.expected, 0.15) << error[0] << " " << error[1];
+      EXPECT_NEAR(slope(error[0], error[1], 2), m.expected, 0.2) << error[0] << " " << error[1];
     }
   }
 }
