@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
     app.add_option("--seconds", r.seconds, "Time spent on each figure");
     app.add_option("--file", solvers.model, "solvers: model file to compare them on");
     app.add_option("--images", solvers.images, "solvers: how many images")->check(CLI::PositiveNumber);
+    app.add_flag("--recompute", r.recompute, "train: blocks run again in backward, for less memory");
     CLI::Option* profile = app.add_flag("--profile", r.profile, "Also print seconds by scope, as one record each");
     comparing = app.add_option("--compare", compare.peer,
                                "Run this command, which takes the same options and prints the same records, in turn "

@@ -136,6 +136,7 @@ void print_profile(Context& ctx) {
 void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
   const UViCConfig c = model_named(r);
   TrainedModel model(ctx, c, dtype, 1);
+  model.recompute = r.recompute;
   const OptimizerConfig optimizer{.warmup_steps = 0};
   int64_t step = 0;
   const auto one = [&] {

@@ -10,7 +10,7 @@ struct BenchRequest {
   std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
   int batch = 8, steps = 20, threads = 0;
   double seconds = 10;
-  bool profile = false;
+  bool profile = false, recompute = false;
 };
 
 // Names of the networks that can be timed: "mini", "S2" (CIFAR-10), "L2" (ImageNet-256 latents), ...

@@ -56,6 +56,7 @@ struct TrainConfig {
   int keep_last = 3;
   int64_t log_every = 10;
   int threads = 0;
+  bool recompute = false;
   bool operator==(const TrainConfig&) const = default;
 };
 

@@ -107,6 +107,7 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("keep_last", &t.keep_last, "checkpoints kept; 0: all", between(0, 1 << 20));
   add("log_every", &t.log_every, "steps between lines of metrics.jsonl", between(1, 1e9));
   add("threads", &t.threads, "of the network; 0: one per processor", between(0, 4096));
+  add("recompute", &t.recompute, "blocks run again in backward instead of keeping activations: less memory, more time");
 }
 
 void sample_fields(std::vector<Field>& list, SampleConfig& s) {

@@ -29,7 +29,7 @@ StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, P
   Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0);
   Tensor loss = ctx.like(in.alpha);
   noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
-  UViC::Saved saved;
+  UViC::Saved saved{.recompute = model.recompute};
   model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
   mse(ctx, out, make_target(ctx, in, prediction), in.weight, loss, dout);
 

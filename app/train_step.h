@@ -35,6 +35,7 @@ class TrainedModel {
   }
   ParamStore store;
   UViC net;
+  bool recompute = false;  // UViC::Saved's
 };
 
 // One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.

@@ -91,6 +91,7 @@ Run::Run(const TrainRequest& request)
                .image_size = config_.model.img_size,
                .seed = config_.train.seed,
                .start_step = state_.step}) {
+  model_.recompute = config_.train.recompute;
   std::ofstream out(request.out / "config.yaml");
   out << info_.train_config;
   out.close();

@@ -76,22 +76,21 @@ Block::Block(ParamStore& store, const std::string& name, const UViCConfig& confi
   if (takes_skip) skip_.emplace(store, name + ".skip_linear", config.embed_dim);
 }
 
-Tensor Block::forward(Context& ctx, int64_t batch, Tensor x, Tensor skip, Saved* s) const {
+Tensor Block::forward(Context& ctx, int64_t batch, Tensor x, Tensor skip, Saved* s, Keep keep) const {
   Tensor y = ctx.like(x);  // first, so that it outlives the scope
-  auto scope = ctx.scope(name_, s ? Keep::all : Keep::none);
+  auto scope = ctx.scope(name_, s ? keep : Keep::none);
   if (skip_) x = skip_->forward(ctx, x, skip, part(s, &Saved::skip));
   Tensor middle = attn_.forward(ctx, batch, norm1_.forward(ctx, x, part(s, &Saved::norm1)), x, part(s, &Saved::attn));
   mlp_.forward(ctx, norm2_.forward(ctx, middle, part(s, &Saved::norm2)), middle, part(s, &Saved::mlp), y);
   return y;
 }
 
-Tensor Block::backward(Context& ctx, const Saved& s, Tensor dx, Tensor dskip) const {
-  Tensor dx_in = skip_ ? ctx.like(dx) : dx;
+void Block::backward(Context& ctx, const Saved& s, Tensor dx, Tensor dx_in, Tensor dskip) const {
+  UVIC_CHECK(skip_ || dx_in.raw() == dx.raw(), "block: dx_in is not dx in a block without a skip");
   auto scope = ctx.scope(name_);
   norm2_.backward(ctx, s.norm2, mlp_.backward(ctx, s.mlp, dx), dx);
   norm1_.backward(ctx, s.norm1, attn_.backward(ctx, s.attn, dx), dx);
   if (skip_) skip_->backward(ctx, s.skip, dx, dx_in, dskip);
-  return dx_in;
 }
 
 }  // namespace uvic

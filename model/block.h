@@ -58,11 +58,12 @@ class Block {
     Attention::Saved attn;
     Mlp::Saved mlp;
   };
-  // x, skip and the result are [B * L, embed_dim]; skip is empty unless the block takes one.
-  Tensor forward(Context& ctx, int64_t batch, Tensor x, Tensor skip, Saved* s) const;
+  // x, skip and the result are [B * L, embed_dim]; skip is empty unless the block takes one. With Keep::none what s
+  // names is gone again: the result has the bits that training gives it, but nothing is left for backward.
+  Tensor forward(Context& ctx, int64_t batch, Tensor x, Tensor skip, Saved* s, Keep keep = Keep::all) const;
   // dx is the residual stream's gradient: the gradient of the result on entry, added to, and scratch afterwards.
-  // Returns the gradient at x, which is dx itself unless the block takes a skip. Overwrites dskip.
-  Tensor backward(Context& ctx, const Saved& s, Tensor dx, Tensor dskip) const;
+  // Overwrites dskip and dx_in, the gradient at x, which is dx itself unless the block takes a skip.
+  void backward(Context& ctx, const Saved& s, Tensor dx, Tensor dx_in, Tensor dskip) const;
 
   bool takes_skip() const { return skip_.has_value(); }
 

@@ -54,25 +54,20 @@ void UViC::forward(Context& ctx, Tensor image, Tensor t, const Conditions& condi
   check(image, t, conditions, out);
   auto scope = ctx.scope("uvic", saved ? Keep::all : Keep::none);
   const int64_t batch = image.dim(0);
-  const size_t half = static_cast<size_t>(config_.depth) / 2;
+  const bool keeps = saved && !saved->recompute;
   if (saved) {
-    saved->blocks.resize(blocks_.size());
+    saved->blocks.resize(keeps ? blocks_.size() : 0);
     saved->tokens.clear();
   }
-  Tensor x = embed_.forward(ctx, image, t, conditions, part(saved, &Saved::embed));
-  if (saved) saved->tokens.push_back(x);
-  std::vector<Tensor> skips;  // last in, first out
+  std::vector<Tensor> tokens{embed_.forward(ctx, image, t, conditions, part(saved, &Saved::embed))};
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    Tensor skip;
-    if (i > half && config_.skip) {
-      skip = skips.back();
-      skips.pop_back();
-    }
-    x = blocks_[i].forward(ctx, batch, x, skip, saved ? &saved->blocks[i] : nullptr);
-    if (i < half) skips.push_back(x);
-    if (saved) saved->tokens.push_back(x);
+    const Tensor skip = blocks_[i].takes_skip() ? tokens[skip_source(i) + 1] : Tensor{};
+    Block::Saved gone;  // what inference does without may round in another place
+    Block::Saved* kept = keeps ? &saved->blocks[i] : saved ? &gone : nullptr;
+    tokens.push_back(blocks_[i].forward(ctx, batch, tokens[i], skip, kept, keeps ? Keep::all : Keep::none));
   }
-  head_.forward(ctx, batch, x, part(saved, &Saved::head), out);
+  head_.forward(ctx, batch, tokens.back(), part(saved, &Saved::head), out);
+  if (saved) saved->tokens = std::move(tokens);
 }
 
 void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext) const {
@@ -82,9 +77,21 @@ void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage
   std::vector<Tensor> dskips(half);  // by in-block
   for (size_t i = blocks_.size(); i-- > 0;) {
     if (i < half && dskips[i]) accumulate(ctx, dskips[i], dx);
-    Tensor dskip;
-    if (blocks_[i].takes_skip()) dskip = dskips[blocks_.size() - 1 - i] = ctx.like(dx);
-    dx = blocks_[i].backward(ctx, saved.blocks[i], dx, dskip);
+    Tensor dx_in = dx, dskip, skip;
+    if (blocks_[i].takes_skip()) {
+      dx_in = ctx.like(dx);
+      dskip = dskips[skip_source(i)] = ctx.like(dx);
+      skip = saved.tokens[skip_source(i) + 1];
+    }
+    if (saved.recompute) {
+      auto again = ctx.scope("recompute");
+      Block::Saved made;
+      blocks_[i].forward(ctx, dout.dim(0), saved.tokens[i], skip, &made);
+      blocks_[i].backward(ctx, made, dx, dx_in, dskip);
+    } else {
+      blocks_[i].backward(ctx, saved.blocks[i], dx, dx_in, dskip);
+    }
+    dx = dx_in;
   }
   embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
 }

@@ -14,8 +14,11 @@ class UViC {
   UViC(ParamStore& store, const UViCConfig& config);
 
   struct Saved {
+    // Set before forward: blocks keep nothing, and backward runs each block's forward again (Chen et al., arXiv
+    // 1604.06174). A third more work; of activations, tokens are left, and those of one block at a time.
+    bool recompute = false;
     Embed::Saved embed;
-    std::vector<Block::Saved> blocks;
+    std::vector<Block::Saved> blocks;  // empty if recompute
     Head::Saved head;
     std::vector<Tensor> tokens;  // what embed and then each block returned, [B * L, embed_dim]
   };
@@ -31,6 +34,8 @@ class UViC {
   const UViCConfig& config() const { return config_; }
 
  private:
+  // Of the in-block whose output block takes as skip.
+  size_t skip_source(size_t block) const { return blocks_.size() - 1 - block; }
   void check(Tensor image, Tensor t, const Conditions& conditions, Tensor out) const;
 
   UViCConfig config_;

@@ -88,6 +88,18 @@ TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
   }
 }
 
+TEST_F(TrainerTest, RecomputeDoesNotChangeABit) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    RunConfig config = tiny_run(data_);
+    config.train.dtype = dtype;
+    run(config, dir_ / dtype / "kept");
+    config.train.recompute = true;
+    run(config, dir_ / dtype / "again");
+    const std::string state = step_name(30) + "/state.safetensors";
+    EXPECT_TRUE(read_text(dir_ / dtype / "kept" / state) == read_text(dir_ / dtype / "again" / state)) << dtype;
+  }
+}
+
 TEST_F(TrainerTest, StoppedBySignalSavesAndResumes) {
   const RunConfig config = tiny_run(data_);
   run(config, dir_ / "whole");

@@ -112,8 +112,9 @@ TEST_P(BlockTest, GradientsAreThoseOfDifferences) {
   ASSERT_GT(least_score(saved.attn.heads), kMargin);
   Tensor dx = ctx.like(x.tensor), dskip = takes_skip ? ctx.like(x.tensor) : Tensor{};
   cast(ctx, direction.tensor, dx);
-  dx = block.backward(ctx, saved, dx, dskip);
-  std::vector<Variable> inputs{{"x", x.tensor, dx}};
+  const Tensor dx_in = takes_skip ? ctx.like(dx) : dx;
+  block.backward(ctx, saved, dx, dx_in, dskip);
+  std::vector<Variable> inputs{{"x", x.tensor, dx_in}};
   if (takes_skip) inputs.push_back({"skip", skip.tensor, dskip});
   expect_gradients(store, inputs, loss, kBlockTolerance);
 }
@@ -177,6 +178,44 @@ TEST_P(NetworkGradients, AreThoseOfDifferences) {
   std::vector<Variable> inputs{{"image", image.tensor, dimage}};
   if (dcontext) inputs.push_back({"context", rows.tensor, dcontext});
   expect_gradients(store, inputs, loss, kNetworkTolerance);
+}
+
+// With blocks run again in backward: the same bits, from less memory.
+TEST(Network, RecomputeChangesNothingButMemory) {
+  UViCConfig c;
+  c.img_size = 16;
+  c.embed_dim = 64;
+  c.depth = 12;
+  c.num_heads = 2;
+  c.num_classes = 3;
+  for (const Where& where : everywhere()) {
+    for (const bool skip : {true, false}) {
+      SCOPED_TRACE(concat(label(where), skip ? " skip" : ""));
+      c.skip = skip;
+      const OwnedTensor image = random_tensor(DType::f32, {2, 3, 16, 16}, 31), y = tensor_of(DType::i32, {2}, {2, 0}),
+                        t = tensor_of(DType::f32, {2}, {5, 600});
+      std::vector<double> gradients[2], results[2];
+      size_t peak[2];
+      for (const bool recompute : {false, true}) {
+        Context ctx = context(where);
+        ParamStore store({});
+        const UViC net(store, c);
+        store.allocate_for_training(where.dtype);
+        store.initialise(ctx, 30);
+        const Tensor out = ctx.like(image.tensor), dimage = ctx.like(image.tensor);
+        UViC::Saved saved{.recompute = recompute};
+        net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out, &saved);
+        net.backward(ctx, saved, image.tensor, dimage);
+        gradients[recompute] = values(store.flat(Role::grad));
+        results[recompute] = values(out);
+        for (const double v : values(dimage)) results[recompute].push_back(v);
+        peak[recompute] = ctx.arena().peak();
+      }
+      EXPECT_EQ(results[1], results[0]);
+      EXPECT_EQ(gradients[1], gradients[0]);
+      EXPECT_LT(static_cast<double>(peak[1]), 0.7 * static_cast<double>(peak[0]));
+    }
+  }
 }
 
 // Parameter gradients are added to, so a second backward of the same step doubles them.
