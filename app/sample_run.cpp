@@ -2,16 +2,12 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "app/image_io.h"
 #include "app/loaded_model.h"
 #include "app/sample_conditions.h"
+#include "app/sample_outputs.h"
 #include "app/sample_start.h"
-#include "kernels/ops/pointwise.h"
-#include "model/io/npz.h"
-#include "model/io/safetensors.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -19,14 +15,6 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-fs::path png_path(const SampleRequest& r, uint64_t seed) {
-  char name[32];
-  std::snprintf(name, sizeof name, "%06llu.png", static_cast<unsigned long long>(seed));
-  return r.out / name;
-}
-
-constexpr int64_t kMostStates = 10'000;  // pictures in a trajectory
 
 Shape shape_of_all(const UViCConfig& c, const SampleRequest& r) {
   return {static_cast<int64_t>(r.seeds.size()), c.in_chans, c.img_size, c.img_size};
@@ -41,10 +29,7 @@ class SampleRun {
  private:
   std::vector<size_t> mine() const;  // the images of this process
   std::string parameters(size_t image) const;
-  void show(std::span<const size_t> images, Tensor x);
-  bool whole_already(size_t image);
   void make_batch(std::span<const size_t> images);
-  void write_collected();
 
   const SampleRequest& r_;
   Clock::time_point start_ = Clock::now();
@@ -57,9 +42,7 @@ class SampleRun {
   int32_t other_label_, negative_label_;
   TextContext context_;
   SampleStart start_from_;
-  std::vector<std::vector<uint8_t>> states_;  // by image: [steps, h, w, 3], if a trajectory is wanted
-  OwnedTensor floats_;                        // results before rounding, if wanted
-  OwnedTensor pixels_;                        // [N, h, w, 3] u8, if a grid or an npz is wanted
+  SampleOutputs outputs_;
   SampleOutcome outcome_;
   Progress progress_;
 };
@@ -75,9 +58,8 @@ SampleRun::SampleRun(const SampleRequest& request)
       negative_label_(negative_label(model_.info, r_)),
       context_(r_, model_.info.config),
       start_from_(r_, shape_of_all(model_.info.config, r_)),
+      outputs_(r_, model_.info.config, model_.path.string()),
       progress_("sample", "image", static_cast<int64_t>(mine().size()), r_.progress) {
-  const UViCConfig& c = model_.info.config;
-  const int64_t n = static_cast<int64_t>(r_.seeds.size());
   options_.sampler.prediction = prediction_of(model_.info.prediction);
   if (!r_.guide_model.empty()) {
     guide_ = load_model(ctx_, r_.guide_model, model_.store->dtype());
@@ -91,34 +73,6 @@ SampleRun::SampleRun(const SampleRequest& request)
     options_.sampler.t_start = strength * schedule_.t_start();
   }
   Generator(*model_.net, schedule_, options_);  // now, too: it throws if something does not fit
-  const bool collects = !r_.grid.empty() || !r_.npz.empty() || !r_.tensor.empty() || !r_.trajectory.empty();
-  if (r_.world.size > 1 && collects)
-    throw Error("--grid, --npz, --save-tensor and --trajectory need all images in one process, here are " +
-                    std::to_string(r_.world.size),
-                "let the processes write to -o, then run the same command alone: it reads what is there");
-  UVIC_CHECK(r_.world.size == 1 || r_.preview.empty(), "--preview is for a single process, here are ", r_.world.size);
-  UVIC_CHECK(r_.interpolate == 0 || r_.out.empty(),
-             "--interpolate makes images between seeds, which -o has no names for; use --grid, --npz or --save-tensor");
-  const bool wants_pixels =
-      !r_.out.empty() || !r_.grid.empty() || !r_.npz.empty() || !r_.trajectory.empty() || !r_.preview.empty();
-  UVIC_CHECK(!wants_pixels || c.in_chans == 3, model_.path.string(), ": makes latents of ", c.in_chans,
-             " channels, not images; use --save-tensor");
-  if (!r_.out.empty()) fs::create_directories(r_.out);
-  for (const fs::path& file :
-       {r_.grid, r_.npz, r_.tensor, r_.trajectory, r_.preview}) {  // now, not after hours of work
-    if (file.empty()) continue;
-    UVIC_CHECK(file.parent_path().empty() || fs::is_directory(file.parent_path()), file.string(),
-               ": there is no folder ", file.parent_path().string());
-    UVIC_CHECK(!fs::exists(file) || fs::is_regular_file(file), file.string(), ": exists and is not a regular file");
-  }
-  if (!r_.tensor.empty()) floats_ = OwnedTensor({}, DType::f32, shape_of_all(c, r_));
-  if (!r_.grid.empty() || !r_.npz.empty()) pixels_ = OwnedTensor({}, DType::u8, {n, c.img_size, c.img_size, 3});
-  if (!r_.trajectory.empty()) {
-    const int64_t pictures = n * options_.sampler.steps;
-    UVIC_CHECK(pictures <= kMostStates, "--trajectory: ", n, " images of ", options_.sampler.steps, " steps are ",
-               pictures, " pictures; at most ", kMostStates, " fit in one");
-    states_.resize(r_.seeds.size());
-  }
   outcome_.load_seconds = since(start_);
 }
 
@@ -166,26 +120,6 @@ std::string SampleRun::parameters(size_t image) const {
   return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// Whether an earlier run made this image and all that is wanted of it is in the file; copies it into pixels_ if it is
-// wanted there.
-bool SampleRun::whole_already(size_t image) {
-  if (r_.out.empty()) return false;
-  const fs::path path = png_path(r_, r_.seeds[image]);
-  const auto info = inspect_png(path);
-  if (!info) return false;
-  if (info->parameters != parameters(image))
-    throw Error(path.string() + ": exists, made with other parameters: " + info->parameters,
-                "choose another folder with -o, or remove it");
-  if (floats_.tensor || !states_.empty()) return false;  // what a PNG does not hold
-  if (pixels_.tensor) {
-    const Image png = read_image(path);
-    const Tensor row = pixels_.tensor.rows(static_cast<int64_t>(image), static_cast<int64_t>(image) + 1);
-    UVIC_CHECK(png.rgb.size() == row.bytes(), path.string(), ": is not ", model_.info.config.img_size, " pixels wide");
-    std::memcpy(row.raw(), png.rgb.data(), row.bytes());
-  }
-  return true;
-}
-
 void SampleRun::make_batch(std::span<const size_t> images) {
   ctx_.arena().reset();
   const UViCConfig& c = model_.info.config;
@@ -214,65 +148,15 @@ void SampleRun::make_batch(std::span<const size_t> images) {
                       .noise_given = noise_given,
                       .init = start_from_.init(ctx_, n),
                       .keep = start_from_.keep(ctx_, n)},
-                     x, [&](int, Tensor state) { show(images, state); });
-  Tensor pixels;
-  if (c.in_chans == 3) {
-    pixels = ctx_.empty(DType::u8, {n, c.img_size, c.img_size, 3});
-    image_to_pixels(ctx_, x, pixels);
-  }
-  for (size_t i = 0; i < images.size(); ++i) {
-    const int64_t from = static_cast<int64_t>(i), to = static_cast<int64_t>(images[i]);
-    if (floats_.tensor)
-      std::memcpy(floats_.tensor.rows(to, to + 1).raw(), x.rows(from, from + 1).raw(), x.rows(from, from + 1).bytes());
-    if (!pixels) continue;
-    const Tensor row = pixels.rows(from, from + 1);
-    if (pixels_.tensor) std::memcpy(pixels_.tensor.rows(to, to + 1).raw(), row.raw(), row.bytes());
-    if (!r_.out.empty())
-      write_png(png_path(r_, seeds[i]), row.view({c.img_size, c.img_size, 3}), parameters(images[i]));
-  }
-}
-
-// A state on the way, for those who watch.
-void SampleRun::show(std::span<const size_t> images, Tensor x) {
-  if (r_.trajectory.empty() && r_.preview.empty()) return;
-  auto scope = ctx_.scope("show");
-  const Tensor pixels = ctx_.empty(DType::u8, {x.dim(0), x.dim(2), x.dim(3), 3});
-  image_to_pixels(ctx_, x, pixels);
-  const auto* from = static_cast<const uint8_t*>(pixels.raw());
-  const size_t bytes = pixels.bytes() / images.size();
-  for (size_t i = 0; i < images.size() && !states_.empty(); ++i) {
-    std::vector<uint8_t>& states = states_[images[i]];
-    states.insert(states.end(), from + i * bytes, from + (i + 1) * bytes);
-  }
-  if (!r_.preview.empty()) write_png(r_.preview, make_grid(pixels).tensor());
-}
-
-void SampleRun::write_collected() {
-  if (!r_.trajectory.empty()) {
-    const int size = model_.info.config.img_size;
-    std::vector<uint8_t> all;
-    for (const std::vector<uint8_t>& states : states_) all.insert(all.end(), states.begin(), states.end());
-    const int64_t pictures = static_cast<int64_t>(all.size()) / (int64_t{size} * size * 3);
-    const Tensor pixels{all.data(), DType::u8, {pictures, size, size, 3}};
-    write_png(r_.trajectory,
-              make_grid(pixels, static_cast<int>(pictures / static_cast<int64_t>(states_.size()))).tensor());
-  }
-
-  if (!r_.grid.empty()) {
-    const int classes = model_.info.config.real_classes();
-    const int by_class = r_.classes == "all" && classes > 0 && classes <= 16 ? classes : 0;
-    Image grid = make_grid(pixels_.tensor, r_.interpolate > 0 ? r_.interpolate : by_class);
-    write_png(r_.grid, grid.tensor());
-  }
-  if (!r_.npz.empty()) write_npz(r_.npz, {{"arr_0", pixels_.tensor}});
-  if (!r_.tensor.empty()) write_safetensors(r_.tensor, {{"images", floats_.tensor}}, {});
+                     x, [&](int, Tensor state) { outputs_.show(ctx_, images, state); });
+  outputs_.take(ctx_, images, x, [this](size_t image) { return parameters(image); });
 }
 
 SampleOutcome SampleRun::go() {
   const Clock::time_point start = Clock::now();
   std::vector<size_t> todo;
   for (const size_t i : mine()) {
-    if (whole_already(i)) {
+    if (outputs_.has_already(i, parameters(i))) {
       ++outcome_.kept;
     } else {
       todo.push_back(i);
@@ -286,7 +170,7 @@ SampleOutcome SampleRun::go() {
     outcome_.interrupted = r_.stop && *r_.stop && i + batch < todo.size();
   }
   progress_.finish();
-  if (!outcome_.interrupted) write_collected();
+  if (!outcome_.interrupted) outputs_.write();
   outcome_.seconds = since(start);
   return outcome_;
 }

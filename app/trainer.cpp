@@ -44,6 +44,13 @@ std::string step_name(int64_t step) {
 }
 
 // One run's moving parts, for the length of train().
+// Models are published: theirs names no folder of the machine it was trained on.
+RunConfig without_own_folders(RunConfig config) {
+  const fs::path data = config.data.path;
+  if (data.is_absolute()) config.data.path = data.filename().string();
+  return config;
+}
+
 class Run {
  public:
   explicit Run(const TrainRequest& request);
@@ -81,7 +88,7 @@ Run::Run(const TrainRequest& request)
             .schedule = config_.diffusion.schedule,
             .prediction = config_.diffusion.prediction,
             .class_names = config_.model.num_classes > 0 ? data_.class_names() : std::vector<std::string>{},
-            .train_config = dump_config(config_)},
+            .train_config = dump_config(without_own_folders(config_))},
       schedule_(schedule_of(config_.diffusion.schedule)),
       state_(resume()),
       progress_("train", "step", config_.train.max_steps, request.progress, state_.step),
@@ -93,7 +100,7 @@ Run::Run(const TrainRequest& request)
                .start_step = state_.step}) {
   model_.recompute = config_.train.recompute;
   std::ofstream out(request.out / "config.yaml");
-  out << info_.train_config;
+  out << dump_config(config_);
   out.close();
   UVIC_CHECK(out, (request.out / "config.yaml").string(), ": cannot be written");
   prune_checkpoints(request.out, 0, state_.step);

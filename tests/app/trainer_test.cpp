@@ -88,6 +88,13 @@ TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
   }
 }
 
+TEST_F(TrainerTest, ModelsNameNoFolderOfTheirMachine) {
+  run(tiny_run(data_), dir_ / "run");
+  ASSERT_TRUE(fs::path(data_).is_absolute());
+  EXPECT_EQ(read_text(dir_ / "run" / step_name(30) / "model.safetensors").find(dir_.string()), std::string::npos);
+  EXPECT_NE(read_text(dir_ / "run" / "config.yaml").find(dir_.string()), std::string::npos);
+}
+
 TEST_F(TrainerTest, RecomputeDoesNotChangeABit) {
   for (const char* dtype : {"f32", "bf16"}) {
     RunConfig config = tiny_run(data_);

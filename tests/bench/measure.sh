@@ -42,4 +42,4 @@ for model in mini S2 M4 L2 H2; do
 done
 [ -e "$out/kernels.json" ] ||
   $ALONE "$build/bin/kernels_bench" --benchmark_min_time=0.1 --benchmark_out="$out/kernels.json" \
-    --benchmark_filter='/S2/(bf16/(amx|avx512)|f32/amx)/real|attention/.*/tokens|(random|linear_c|clamp|dyn|nois|mse|pix|image|zero|squ).*/S2/' >&2
+    --benchmark_filter='/S2/(bf16/(amx|avx512)|f32/amx)/real|attention/.*/tokens|(random|linear_c|clamp|dyn|match|blend|nois|mse|pix|image|zero|squ).*/S2/' >&2

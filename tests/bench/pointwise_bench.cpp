@@ -63,6 +63,17 @@ void threshold_job(Context& ctx, const UViCConfig& c, DType, Job& job) {
   finish(job, bytes_of(x, 2), x, [=, &ctx] { dynamic_threshold(ctx, 0.995, 1, 1, x); });
 }
 
+void deviation_job(Context& ctx, const UViCConfig& c, DType, Job& job) {
+  const Tensor x = job.random(DType::f32, image_shape(c)), reference = job.random(DType::f32, image_shape(c));
+  finish(job, bytes_of(x, 3), x, [=, &ctx] { match_deviation(ctx, reference, 0.7, x); });
+}
+
+void blend_job(Context& ctx, const UViCConfig& c, DType, Job& job) {
+  const Tensor x = job.random(DType::f32, image_shape(c)), a = job.random(DType::f32, image_shape(c));
+  const Tensor mask = job.zeros(DType::f32, image_shape(c));
+  finish(job, bytes_of(x, 4), x, [=, &ctx] { blend(ctx, mask, a, x); });
+}
+
 void noising_job(Context& ctx, const UViCConfig& c, DType, Job& job) {
   const Tensor x0 = job.random(DType::f32, image_shape(c)), eps = job.random(DType::f32, image_shape(c));
   const Tensor alpha = job.random(DType::f32, {kBatch}), sigma = job.random(DType::f32, {kBatch});
@@ -99,6 +110,8 @@ const bool registered = [] {
   add("linear_combination", f32_only(), combination_job);
   add("clamp", f32_only(), clamp_job);
   add("dynamic_threshold", f32_only(), threshold_job);
+  add("match_deviation", f32_only(), deviation_job);
+  add("blend", f32_only(), blend_job);
   add("noising", f32_only(), noising_job);
   add("mse", f32_only(), mse_job);
   add("pixels_to_image", f32_only(), from_pixels_job);
