@@ -8,5 +8,5 @@ cmake --preset cpu -DUVIC_TESTS=OFF -B build/demo >/dev/null
 cmake --build build/demo --target uvic-sample uvic-info
 build/demo/bin/uvic-info assets/mini.safetensors
 mkdir -p samples
-build/demo/bin/uvic-sample -m assets/mini.safetensors -n 80 -b 40 --class all --cfg-scale 3 --steps 40 --grid samples/grid.png
+build/demo/bin/uvic-sample -m assets/mini.safetensors -n 80 -b 40 --class all --cfg-scale 4 --steps 40 --grid samples/grid.png
 echo "look at samples/grid.png"
