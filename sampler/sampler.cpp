@@ -22,11 +22,16 @@ struct Solver {
   bool eta = false, variance = false;  // understands these options
   bool methods = false;                // method and denoise
   bool taylor = false;
-  bool unipc = false;       // bh1 and eps_form
-  bool dpm_levels = false;  // spacing linspace, integer_labels, and final_sigma zero
-  bool heun = false;        // churn and integer_labels
-  double t_end = 0;         // its default; 0: the schedule's
+  bool unipc = false;        // bh1 and eps_form
+  bool dpm_levels = false;   // spacing linspace, integer_labels, and final_sigma zero
+  bool heun = false;         // churn, integer_labels, and karras as its spacing
+  bool starts_late = false;  // steps of eps / alpha: from kNoisiest at most
+  double t_end = 0;          // its default; 0: the schedule's
 };
+
+// lambda where DPM-Solver's published code cuts schedules: of the named ones only cosine begins before it, where alpha
+// is 5e-5 and a step is as long as the whole way from here.
+constexpr double kNoisiest = -5.1;
 
 const std::set<std::string> kMethods = {"multistep", "singlestep", "singlestep-fixed", "fast"};
 
@@ -55,7 +60,8 @@ constexpr Solver kSolvers[] = {
      .solve = [](const Run& run) { solve_dpm(run, DpmForm::eps); },
      .max_order = 3,
      .methods = true,
-     .taylor = true},
+     .taylor = true,
+     .starts_late = true},
     {.name = "unipc", .solve = solve_unipc, .max_order = 3, .clips = true, .unipc = true, .dpm_levels = true},
     {.name = "sde-dpm++",
      .solve = solve_sde_dpm,
@@ -65,7 +71,7 @@ constexpr Solver kSolvers[] = {
      .draws = true,
      .taylor = true,
      .dpm_levels = true},
-    {.name = "heun", .solve = solve_heun, .heun = true},
+    {.name = "heun", .solve = solve_heun, .heun = true, .starts_late = true},
     {.name = "heun-ode", .solve = solve_heun_ode, .t_end = 1e-3},
     {.name = "euler-maruyama", .solve = solve_euler_maruyama, .draws = true, .t_end = 1e-3},
     {.name = "euler-ode", .solve = solve_euler_ode, .t_end = 1e-3},
@@ -81,7 +87,14 @@ const Solver& solver_named(const std::string& name) {
 
 Spacing spacing_of(const Schedule& schedule, const Solver& s, const std::string& name) {
   if (name != "auto") return spacing_named(name);
+  if (s.heun) return Spacing::karras;
   return s.max_order && !schedule.knots() ? Spacing::logsnr : Spacing::time;
+}
+
+double start_of(const Schedule& schedule, const Solver& s, const SamplerOptions& o) {
+  if (o.t_start > 0) return o.t_start;
+  const double start = schedule.t_start();
+  return s.starts_late && schedule.at(start).lambda < kNoisiest ? schedule.inverse_lambda(kNoisiest) : start;
 }
 
 bool counts_steps(Spacing spacing) { return spacing == Spacing::leading || spacing == Spacing::trailing; }
@@ -144,7 +157,7 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
   UVIC_CHECK(o.steps_offset == 0 || spacing == Spacing::leading, who, "steps_offset needs spacing leading, not ",
              name_of(spacing));
   UVIC_CHECK(o.steps_offset >= 0, who, "steps_offset must be 0 or more, got ", o.steps_offset);
-  const double start = o.t_start > 0 ? o.t_start : schedule.t_start();
+  const double start = start_of(schedule, s, o);
   UVIC_CHECK(o.t_start == 0 || (0 < o.t_start && o.t_start <= 1), who, "t_start must be in (0, 1], got ", o.t_start);
   UVIC_CHECK(0 <= o.t_end && o.t_end < start, who, "t_end must be in (0, ", start, "), got ", o.t_end);
   UVIC_CHECK(o.t_end == 0 || !knots, who, "walks whole training steps with spacing ", name_of(spacing),
@@ -199,7 +212,7 @@ void sample(Context& ctx, const Schedule& schedule, const Denoiser& denoiser, co
              " needs a source of noise");
   SamplerOptions o = options;
   if (solver.max_order && o.order == 0) o.order = std::min(2, o.steps);
-  if (o.t_start == 0) o.t_start = schedule.t_start();
+  o.t_start = start_of(schedule, solver, o);
   if (o.t_end == 0) o.t_end = solver.t_end > 0 ? solver.t_end : schedule.t_end();
   const Spacing spacing = spacing_of(schedule, solver, o.spacing);
   auto scope = ctx.scope(solver.name);

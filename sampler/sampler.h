@@ -25,13 +25,15 @@ struct SamplerOptions {
   int steps = 20;                    // network evaluations
   int order = 0;                     // dpm++, dpm: 1, 2 or 3, at most steps; 0: 2, or 1 if there is one step
   std::string method = "multistep";  // dpm++, dpm: multistep, singlestep, singlestep-fixed or fast; dpm_singlestep.cpp
-  std::string spacing = "auto";      // time_grid.h; auto: logsnr for dpm++ and dpm on a continuous schedule, else time
-  double t_start = 0;                // first time evaluated at; 0: Schedule::t_start()
-  double t_end = 0;                  // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
-  double eta = 0;                    // ddim: 0 deterministic, 1 as noisy as ddpm
-  Churn churn;                       // heun
-  std::string variance = "small";    // ddpm: small (of the posterior) or large (beta)
-  X0Bounds x0;                       // where the solver works on x0: ddpm, ddim, dpm++, unipc, sde-dpm++
+  std::string spacing = "auto";      // time_grid.h; auto: karras for heun, logsnr for the dpm family and unipc on a
+                                     // continuous schedule, else time
+  double t_start =
+      0;  // first time evaluated at; 0: Schedule::t_start(), for dpm and heun where lambda is -5.1 if that is later
+  double t_end = 0;                // last time evaluated at or stepped to; 0: Schedule::t_end(), 1e-3 for euler-*
+  double eta = 0;                  // ddim: 0 deterministic, 1 as noisy as ddpm
+  Churn churn;                     // heun
+  std::string variance = "small";  // ddpm: small (of the posterior) or large (beta)
+  X0Bounds x0;                     // where the solver works on x0: ddpm, ddim, dpm++, unipc, sde-dpm++
   // What the last step aims at. ddim: zero, or min, the first knot of a discrete schedule; auto is zero. dpm++
   // multistep, unipc, sde-dpm++: t_end (auto) or zero; with spacing linspace zero (auto) or min.
   std::string final_sigma = "auto";
