@@ -4,9 +4,11 @@
 
 #include "app/config_value.h"
 #include "app/image_io.h"
+#include "app/loaded_model.h"
 #include "app/yaml_reader.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
+#include "sampler/sampler.h"
 
 namespace uvic {
 namespace {
@@ -89,6 +91,15 @@ void validate(const RunConfig& c) {
              c.model.null_class ? " beside the null class" : "");
   UVIC_CHECK(c.sample.order <= c.sample.steps, "sample.order ", c.sample.order, " is more than sample.steps ",
              c.sample.steps);
+  if (c.sample.every > 0 && c.sample.count > 0) {  // now, not at the first preview
+    SamplerOptions preview{.solver = c.sample.sampler, .steps = c.sample.steps, .order = c.sample.order};
+    preview.prediction = prediction_of(c.diffusion.prediction);
+    try {
+      validate(schedule_of(c.diffusion.schedule), preview);
+    } catch (const Error& e) {
+      throw Error(std::string("sample: ") + e.what(), e.hint());
+    }
+  }
   for (size_t i = 0; i < c.data.classes.size(); ++i)
     UVIC_CHECK(std::find(c.data.classes.begin(), c.data.classes.begin() + static_cast<std::ptrdiff_t>(i),
                          c.data.classes[i]) == c.data.classes.begin() + static_cast<std::ptrdiff_t>(i),

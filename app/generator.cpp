@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "kernels/ops/pointwise.h"
 
@@ -113,19 +112,14 @@ void Generator::generate(Context& ctx, const Request& request, Tensor images, co
              " labels to mix in, ", request.share.size(), " shares");
   auto scope = ctx.scope("generate");
   if (!request.noise_given) initial_noise(ctx, request.seeds, images);
-  SamplerOptions options = options_.sampler;
   if (request.init) {
     UVIC_CHECK(request.init.shape() == want, "generate: init ", request.init.shape(), " is not ", want);
-    const double start = options.t_start > 0 ? options.t_start : schedule_.t_start();
-    // Whole training steps, where there are any: solvers that walk them start at one.
-    const int knots = schedule_.knots();
-    options.t_start = knots ? std::max(1.0, std::round(start * knots)) / knots : start;
-    const NoiseLevel level = schedule_.at(options.t_start);
+    const NoiseLevel level = schedule_.at(start_time(schedule_, options_.sampler));
     linear_combination(ctx, std::array<Term, 2>{{{level.alpha, request.init}, {level.sigma, images}}}, images);
   }
   const KnownPixels known = request.keep ? KnownPixels{request.init, request.keep} : KnownPixels{};
   const NoiseSource noise = solver_noise(ctx, {request.seeds.begin(), request.seeds.end()});
-  sample(ctx, schedule_, denoiser(ctx, request), options, noise, images, observe, known);
+  sample(ctx, schedule_, denoiser(ctx, request), options_.sampler, noise, images, observe, known);
   if (request.keep) blend(ctx, request.keep, request.init, images);
 }
 

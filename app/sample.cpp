@@ -43,6 +43,12 @@ int main(int argc, char** argv) {
     app.add_option("--churn-min", s.churn.sigma_min, "heun: S_min, the lowest sigma to churn at");
     app.add_option("--churn-max", s.churn.sigma_max, "heun: S_max, the highest");
     app.add_option("--churn-noise", s.churn.noise, "heun: S_noise, scale of that noise");
+    app.add_option("--variance", s.variance, "ddpm: small (of the posterior) or large (beta)");
+    app.add_option("--final-sigma", s.final_sigma, "Noise that the last step aims at: auto, zero or min");
+    app.add_option("--steps-offset", s.steps_offset, "Spacing leading: added to every training step");
+    app.add_flag("--bh1", s.bh1, "unipc: B(h) = h instead of exp(h) - 1");
+    app.add_flag("--taylor", s.taylor, "dpm++, dpm, sde-dpm++: Taylor form of order 2 (diffusers: heun)");
+    app.add_flag("--denoise", s.denoise, "dpm++, dpm: one evaluation more, whose image is the result");
     app.add_flag("--clip", s.x0.clip, "Clamp x0 predictions to [-1, 1]");
     app.add_option("--dynamic-threshold", s.x0.threshold_ratio, "Bound x0 predictions by this quantile; 0: off");
     app.add_option("-o,--out", r.out, "Folder for <seed>.png");

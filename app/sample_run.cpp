@@ -100,6 +100,12 @@ std::string SampleRun::parameters(size_t image) const {
                            {"cfg_scale", g.scale},
                            {"dtype", name_of(model_.store->dtype())}};
   if (o.churn.amount > 0) j["churn"] = {o.churn.amount, o.churn.sigma_min, o.churn.sigma_max, o.churn.noise};
+  const SamplerOptions usual;
+  if (o.variance != usual.variance) j["variance"] = o.variance;
+  if (o.final_sigma != usual.final_sigma) j["final_sigma"] = o.final_sigma;
+  if (o.steps_offset != usual.steps_offset) j["steps_offset"] = o.steps_offset;
+  for (const auto& [name, on] : {std::pair("bh1", o.bh1), {"taylor", o.taylor}, {"denoise", o.denoise}})
+    if (on) j[name] = true;
   if (g.rescale > 0) j["cfg_rescale"] = g.rescale;
   if (g.sigma_min > 0 || std::isfinite(g.sigma_max)) j["cfg_interval"] = {g.sigma_min, g.sigma_max};
   if (negative_label_ >= 0) j["negative_class"] = negative_label_;

@@ -92,8 +92,7 @@ Spacing spacing_of(const Schedule& schedule, const Solver& s, const std::string&
 }
 
 double start_of(const Schedule& schedule, const Solver& s, const SamplerOptions& o) {
-  if (o.t_start > 0) return o.t_start;
-  const double start = schedule.t_start();
+  const double start = o.t_start > 0 ? o.t_start : schedule.t_start();
   return s.starts_late && schedule.at(start).lambda < kNoisiest ? schedule.inverse_lambda(kNoisiest) : start;
 }
 
@@ -187,6 +186,14 @@ void validate(const Schedule& schedule, const SamplerOptions& o) {
              "final_sigma zero is for ddpm, ddim, dpm++ multistep, unipc without eps_form and sde-dpm++");
   if (knots)
     knot_grid(schedule, spacing, o.steps, start, o.steps_offset);  // throws if there are too few training steps
+}
+
+double start_time(const Schedule& schedule, const SamplerOptions& o) {
+  validate(schedule, o);
+  const Solver& s = solver_named(o.solver);
+  const Spacing spacing = spacing_of(schedule, s, o.spacing);
+  const double start = start_of(schedule, s, o);
+  return at_knots(schedule, s, spacing) ? knot_grid(schedule, spacing, o.steps, start, o.steps_offset).front() : start;
 }
 
 std::vector<NoiseLevel> ancestral_levels(const Run& run) {

@@ -54,6 +54,10 @@ std::vector<std::string> solver_names();
 // Throws an Error that names the option, what was got and what is possible. sample() calls it too.
 void validate(const Schedule& schedule, const SamplerOptions& options);
 
+// t of the state that sample() takes: of the first evaluation, which t_start, the solver and whole training steps
+// decide.
+double start_time(const Schedule& schedule, const SamplerOptions& options);
+
 // Overwrites out [B, ...] with standard normal numbers; draw is the step, 0 first. May be empty if the solver is
 // deterministic. Each draw is asked for at most once, in rising order.
 using NoiseSource = std::function<void(int draw, Tensor out)>;

@@ -95,6 +95,7 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"a: [\n", {}, "c.yaml:2: not valid YAML"},
       {"model: {depth: 7}\n", {}, "c.yaml: model.depth must be even, got 7"},
       {"train: {label_drop: 0.1}\n", {}, "c.yaml: train.label_drop is 0.1, which needs model.null_class: true"},
+      {"diffusion: {schedule: linear-ztsnr}\n", {}, "c.yaml: sample: sampler dpm++: without any signal at the start"},
       {"train: {init_score: 2}\n", {}, "c.yaml: train.init_score is 2, which needs model.qkv_bias: true"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},

@@ -164,6 +164,9 @@ TEST_F(Programs, SampleSaysWhatASolverOrGuidanceCannotDo) {
       {{"--negative-class", "cat"}, {"--negative-class cat is the unconditional side of --cfg-scale"}},
       {{"--cfg-scale", "2", "--negative-class", "cut"}, {"cut", "cat"}},
       {{"--guide-model", "none.safetensors"}, {"none.safetensors"}},
+      {{"--variance", "large"}, {"takes no variance; ddpm does"}},
+      {{"--bh1"}, {"takes neither bh1 nor eps_form; unipc does"}},
+      {{"--final-sigma", "min"}, {"final_sigma min is for ddim"}},
       {{"--mask", "m.png"}, {"--mask says what to paint anew of --init-image, which is missing"}},
       {{"--init-image", "none.png"}, {"none.png"}},
   };

@@ -154,6 +154,28 @@ TEST(Sampler, EverySolverBearsTheCosineSchedule) {
   }
 }
 
+// Whatever t_start asks for: solvers of eps / alpha do not begin before lambda -5.1, those of whole steps begin at one.
+TEST(Sampler, StartTimeIsWhereTheFirstEvaluationIs) {
+  const Schedule cosine = Schedule::named("cosine", LabelKind::n);
+  for (const std::string& solver : solver_names()) {
+    for (const double t_start : {0.0, 1.0, 0.6004}) {
+      Context ctx;
+      double first = 0;
+      const Denoiser noted = [&](Context& c, Tensor x, double label, Tensor out) {
+        if (first == 0) first = label / 1000;
+        gaussian(cosine, 1000)(c, x, label, out);
+      };
+      const OwnedTensor x({}, DType::f32, {1, 8});
+      const SamplerOptions options{.solver = solver, .steps = 7, .t_start = t_start};
+      sample(ctx, cosine, noted, options, solver_noise(ctx, {1}), x.tensor);
+      EXPECT_NEAR(start_time(cosine, options), first, 1e-12) << solver << " from " << t_start;
+      if (solver == "heun" || solver == "dpm") {
+        EXPECT_GT(cosine.at(first).lambda, -5.11) << t_start;
+      }
+    }
+  }
+}
+
 // Zero terminal SNR: the first step comes from pure noise, where alpha is 0, and nothing is divided by it.
 TEST(Sampler, ZeroTerminalSnr) {
   const Denoiser v = [](Context& ctx, Tensor x, double label, Tensor out) {  // data N(0, 0.25), as gaussian()
