@@ -132,6 +132,7 @@ TEST(ConfigTest, ADumpReadsBackEqual) {
   other.model.num_classes = 5;
   other.model.null_class = true;
   other.model.clip_dim = other.model.num_clip_token = 0;
+  other.sample.sampler = "sde-dpm++";  // the last choice, euler-ode, has no order
   other.sample.order = 3;
   other.train.lr = 1e-5 / 3;
   other.model.attention.assign(static_cast<size_t>(other.model.blocks()), AttentionKind::expressive);
