@@ -1,5 +1,7 @@
 #include "model/block.h"
 
+#include "kernels/ops/mlp.h"
+
 namespace uvic {
 
 // ---- Attention -----------------------------------------------------------------------------------------------------
@@ -49,19 +51,26 @@ Mlp::Mlp(ParamStore& store, const std::string& name, const UViCConfig& config)
 
 void Mlp::forward(Context& ctx, Tensor x, Tensor residual, Saved* s, Tensor y) const {
   auto scope = ctx.scope("mlp", s ? Keep::all : Keep::none);
-  Tensor pre = s ? ctx.empty(x.dtype(), {x.dim(0), hidden_}) : Tensor{};
-  auto inner = ctx.scope("hidden");  // the largest activation of all is not kept: backward makes it from pre again
-  Tensor h = fc1_.forward(ctx, x, part(s, &Saved::fc1), Activation::gelu, {}, {}, pre);
-  fc2_.forward(ctx, h, part(s, &Saved::fc2), Activation::none, residual, y);
-  if (s) s->fc2.x = {};
+  const Tensor pre = s ? ctx.empty(x.dtype(), {x.dim(0), hidden_}) : Tensor{};
+  auto inner = ctx.scope("hidden");
+  mlp_forward(ctx,
+              {.x = x,
+               .w1 = fc1_.weight(),
+               .b1 = fc1_.bias(),
+               .w2 = fc2_.weight(),
+               .b2 = fc2_.bias(),
+               .residual = residual,
+               .prepacked1 = fc1_.prepacked(),
+               .prepacked2 = fc2_.prepacked()},
+              y, pre);
+  if (s) *s = {x, pre};
 }
 
 Tensor Mlp::backward(Context& ctx, const Saved& s, Tensor dy) const {
   Tensor dx = ctx.like(dy);
   auto scope = ctx.scope("mlp");
-  Tensor dh = ctx.like(s.fc1.pre);
-  fc2_.backward(ctx, s.fc2, dy, dh, Activation::gelu, s.fc1.pre);
-  fc1_.backward(ctx, s.fc1, dh, dx);
+  mlp_backward(ctx, {.x = s.x, .w1 = fc1_.weight(), .w2 = fc2_.weight(), .pre = s.pre}, dy, dx, fc1_.weight_grad(),
+               fc1_.bias_grad(), fc2_.weight_grad(), fc2_.bias_grad());
   return dx;
 }
 

@@ -37,7 +37,7 @@ class Mlp {
   Mlp(ParamStore& store, const std::string& name, const UViCConfig& config);
 
   struct Saved {
-    Linear::Saved fc1, fc2;
+    Tensor x, pre;  // [B * L, embed_dim]; [B * L, hidden], which backward overwrites
   };
   void forward(Context& ctx, Tensor x, Tensor residual, Saved* s, Tensor y) const;
   Tensor backward(Context& ctx, const Saved& s, Tensor dy) const;

@@ -14,18 +14,22 @@ Linear::Linear(ParamStore& store, const std::string& name, int64_t in, int64_t o
       weight_(store.add_linear(name + ".weight", out, in)),
       bias_(bias ? store.add(name + ".bias", {out}, Init::zeros) : -1) {}
 
-Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor residual, Tensor y, Tensor pre) const {
+Tensor Linear::weight() const { return store_->value(weight_); }
+Tensor Linear::bias() const { return bias_ < 0 ? Tensor{} : store_->value(bias_); }
+Tensor Linear::prepacked() const { return store_->prepacked(weight_); }
+Tensor Linear::weight_grad() const { return store_->grad(weight_); }
+Tensor Linear::bias_grad() const { return bias_ < 0 ? Tensor{} : store_->grad(bias_); }
+
+Tensor Linear::forward(Context& ctx, Tensor x, Saved* s, Activation act, Tensor residual, Tensor y) const {
   if (y.empty()) y = ctx.empty(x.dtype(), {x.dim(0), out_});
-  if (pre.empty() && s && act != Activation::none) pre = ctx.like(y);
-  const Tensor b = bias_ < 0 ? Tensor{} : store_->value(bias_);
-  linear_forward(ctx, {x, store_->value(weight_), b, residual, act, store_->prepacked(weight_)}, y, pre);
+  const Tensor pre = s && act != Activation::none ? ctx.like(y) : Tensor{};
+  linear_forward(ctx, {x, weight(), bias(), residual, act, prepacked()}, y, pre);
   if (s) *s = {x, pre};
   return y;
 }
 
 void Linear::backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activation x_act, Tensor x_pre) const {
-  const Tensor db = bias_ < 0 ? Tensor{} : store_->grad(bias_);
-  linear_backward(ctx, {s.x, store_->value(weight_), x_act, x_pre}, dy, dx, store_->grad(weight_), db);
+  linear_backward(ctx, {s.x, weight(), x_act, x_pre}, dy, dx, weight_grad(), bias_grad());
 }
 
 // ---- SkipLinear ----------------------------------------------------------------------------------------------------

@@ -17,13 +17,20 @@ class Linear {
   struct Saved {
     Tensor x, pre;
   };
-  // act(x w^T + b) + residual, into y and, where backward needs what act gets, into pre, if these are given.
+  // act(x w^T + b) + residual, into y if it is given.
   Tensor forward(Context& ctx, Tensor x, Saved* s, Activation act = Activation::none, Tensor residual = {},
-                 Tensor y = {}, Tensor pre = {}) const;
+                 Tensor y = {}) const;
   // dy is the gradient of x w^T + b. Overwrites dx (skipped if empty), adds to the parameters' gradients. Where x is
   // the result x_act(x_pre) of another layer, dx is the gradient of x_pre, and s need not hold x.
   void backward(Context& ctx, const Saved& s, Tensor dy, Tensor dx, Activation x_act = Activation::none,
                 Tensor x_pre = {}) const;
+
+  // For ops that are several layers at once. bias() and its gradient are empty if there is none.
+  Tensor weight() const;
+  Tensor bias() const;
+  Tensor prepacked() const;
+  Tensor weight_grad() const;
+  Tensor bias_grad() const;
 
  private:
   const ParamStore* store_;

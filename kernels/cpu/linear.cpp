@@ -1,7 +1,7 @@
 #include "kernels/ops/linear.h"
 
 #include "kernels/cpu/dtype.h"
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/panels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/activation.h"
 
@@ -43,19 +43,12 @@ void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
                .packed_b = a.prepacked});
 }
 
-OwnedTensor prepack_linear(Context& ctx, Tensor w) { return pack_right_side(ctx, matrix(w).transposed()); }
+OwnedTensor prepack_linear(Context& ctx, Tensor w) { return prepack(ctx, matrix(w).transposed()); }
 
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   const auto scope = ctx.scope("linear");
   bias_backward(ctx, dy, db);
-  if (dw) {
-    const bool again = a.x.empty();
-    matmul(ctx, {.a = matrix(dy).transposed(),
-                 .b = matrix(again ? a.x_pre : a.x),
-                 .c = matrix(dw),
-                 .b_act = again ? a.x_act : Activation::none,
-                 .accumulate = true});
-  }
+  if (dw) matmul(ctx, {.a = matrix(dy).transposed(), .b = matrix(a.x), .c = matrix(dw), .accumulate = true});
   if (!dx) return;
   const bool through = a.x_act != Activation::none;
   matmul(ctx, {.a = matrix(dy),
@@ -83,7 +76,7 @@ void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
 OwnedTensor prepack_skip_linear(Context& ctx, Tensor w) {
   const int64_t k = w.dim(1) / 2;
   const Matrix both = matrix(w);
-  return pack_right_side(ctx, both.column_range(0, k).transposed(), both.column_range(k, 2 * k).transposed());
+  return prepack(ctx, both.column_range(0, k).transposed(), both.column_range(k, 2 * k).transposed());
 }
 
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,

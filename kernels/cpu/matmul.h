@@ -24,25 +24,21 @@ inline Matrix matrix(const Tensor& t) {
   return t ? Matrix{t.raw(), t.dtype(), t.dim(0), t.dim(1), t.dim(1), 1} : Matrix{};
 }
 
-// pre = a b + a2 b2 + bias and c = act(pre) + residual; or c = (a b) act'(pre); or c += a b_act(b). Sums in f32,
+// pre = a b + a2 b2 + bias and c = act(pre) + residual; or c = (a b) act'(pre); or c += a b. Sums in f32,
 // rounded once. c, pre and residual have contiguous rows; none of them may be an operand.
 struct Matmul {
-  Matrix a = {}, b = {}, c = {};  // [R, S], [S, C] of one dtype, f32 or bf16; [R, C] f32 or that dtype
+  Matrix a = {}, b = {}, c = {};  // [R, S], [S, C] and [R, C] of one dtype, f32 or bf16
   Matrix a2 = {}, b2 = {};        // [R, S2], [S2, C], if there is neither residual nor pre; none: one product
   const void* bias = nullptr;     // [C], dtype of a; may be null
   Activation act = Activation::none;
-  Matrix residual = {}, pre = {};       // [R, C], dtype of a; may be none
-  bool backward = false;                // c = (a b) act'(pre): pre is read, and there is nothing else
-  Tensor packed_b = {};                 // b and b2 by pack_right_side, or empty
-  Activation b_act = Activation::none;  // with accumulate: b_act(b) takes b's place
-  bool accumulate = false;              // c += a b: c is f32, and there is nothing else
+  Matrix residual = {}, pre = {};  // [R, C], dtype of a; may be none
+  bool backward = false;           // c = (a b) act'(pre): pre is read, and there is nothing else
+  Tensor packed_b = {};            // b and b2 by prepack, or empty
+  bool accumulate = false;         // c += a b: c is f32, also for bf16, and there is nothing else
 };
 
 // By AMX tiles where ctx has them and the operands are bf16, else by Plans. Scratch comes from ctx.arena() and is given
 // back. The same bits on every run with the same number of threads; by AMX, with any number.
 void matmul(Context& ctx, const Matmul& m);
-
-// b and b2 (or none) in the order in which AMX products read them; empty where matmul would not take these by AMX.
-OwnedTensor pack_right_side(Context& ctx, const Matrix& b, const Matrix& b2 = {});
 
 }  // namespace uvic::cpu

@@ -4,6 +4,7 @@
 #include "kernels/ops/attention.h"
 #include "kernels/ops/conv.h"
 #include "kernels/ops/linear.h"
+#include "kernels/ops/mlp.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/tokens.h"
@@ -28,6 +29,9 @@ OwnedTensor prepack_linear(Context&, Tensor) { absent(); }
 OwnedTensor prepack_skip_linear(Context&, Tensor) { absent(); }
 void skip_linear_forward(Context&, const SkipLinearArgs&, Tensor) { absent(); }
 void skip_linear_backward(Context&, const SkipLinearArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+
+void mlp_forward(Context&, const MlpArgs&, Tensor, Tensor) { absent(); }
+void mlp_backward(Context&, const MlpBackwardArgs&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 
 void layernorm_forward(Context&, const LayerNormArgs&, Tensor, Tensor) { absent(); }
 void layernorm_backward(Context&, const LayerNormArgs&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }

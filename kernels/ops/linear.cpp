@@ -54,6 +54,7 @@ void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tenso
   check_operands(op, x, a.w, 1);
   const DType dtype = x.dtype();
   const Shape out{x.dim(0), a.w.dim(0)};
+  UVIC_CHECK(dw.empty() || !a.x.empty(), op, ": dw needs x, which is empty");
   if (a.x_act != Activation::none) check(op, "x_pre", a.x_pre, dtype, x.shape());
   check(op, "dy", dy, dtype, out);
   check_optional(op, "dx", dx, dtype, x.shape());

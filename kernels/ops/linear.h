@@ -17,10 +17,9 @@ struct LinearArgs {
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre = {});
 
 // dy [N, M] is the gradient of x w^T + b, so act has been dealt with by who made dy: the layer that has act's result as
-// its x, and which multiplies by the derivative while dx is still in registers. It need not keep that x: if it is
-// empty, it is made again from x_pre, on its way into the product.
+// its x, and which multiplies by the derivative while dx is still in registers.
 struct LinearBackwardArgs {
-  Tensor x, w;                          // as in LinearArgs
+  Tensor x, w;                          // as in LinearArgs; x may be empty if dw is and x_pre is not
   Activation x_act = Activation::none;  // x = x_act(x_pre)
   Tensor x_pre;                         // [N, K]; empty if x_act is none
 };

@@ -1,8 +1,10 @@
-// The networks' linear layers as they call them, in every instruction set: embed, qkv, proj (adds the residual), fc1
-// (bias, GELU, and what backward needs), fc2, head, and the long skip. Random numbers, since zeros draw less power and
-// the clock rises with them. The least of the repetitions is the number to quote.
+// The networks' linear layers as they call them, in every instruction set: embed, qkv, proj (adds the residual), head,
+// the long skip, and the multilayer perceptron. Random numbers, since zeros draw less power and the clock rises with
+// them. The least of the repetitions is the number to quote.
 
 #include "kernels/ops/linear.h"
+#include "kernels/ops/mlp.h"
+#include "kernels/ops/pointwise.h"
 
 #include "tests/bench/cases.h"
 
@@ -12,14 +14,9 @@ namespace {
 struct Layer {
   const char* name;
   bool bias, residual;
-  Activation act, x_act;  // of its result; of its input, for backward
 };
-constexpr Layer kLayers[] = {{"embed", true, false, Activation::none, Activation::none},
-                             {"qkv", false, false, Activation::none, Activation::none},
-                             {"proj", true, true, Activation::none, Activation::none},
-                             {"fc1", true, false, Activation::gelu, Activation::none},
-                             {"fc2", true, true, Activation::none, Activation::gelu},
-                             {"head", true, false, Activation::none, Activation::none}};
+constexpr Layer kLayers[] = {
+    {"embed", true, false}, {"qkv", false, false}, {"proj", true, true}, {"head", true, false}};
 
 struct Size {
   int64_t N, K, M;
@@ -29,8 +26,6 @@ Size size_of_layer(const UViCConfig& c, const std::string& name) {
   return name == "embed"  ? Size{kBatch * c.patches(), patch, d}
          : name == "qkv"  ? Size{tokens, d, 3 * d}
          : name == "proj" ? Size{tokens, d, d}
-         : name == "fc1"  ? Size{tokens, d, c.hidden()}
-         : name == "fc2"  ? Size{tokens, c.hidden(), d}
                           : Size{tokens, d, patch};
 }
 
@@ -45,18 +40,15 @@ void make(Context& ctx, const UViCConfig& c, DType dtype, const Layer& layer, Pa
   job.arithmetic = dtype;
   job.label = concat("[", N, ", ", K, "] x [", K, ", ", M, "]");
   if (pass == Pass::training || pass == Pass::sampling) {
-    LinearArgs args{x, w, {}, {}, layer.act, {}};
+    LinearArgs args{x, w, {}, {}, Activation::none, {}};
     if (layer.bias) args.b = job.random(dtype, {M});
     if (layer.residual) args.residual = job.random(dtype, {N, M});
-    Tensor pre;
-    if (pass == Pass::training && layer.act != Activation::none) pre = job.zeros(dtype, {N, M});
     const auto packed = std::make_shared<OwnedTensor>();
     if (pass == Pass::sampling) *packed = prepack_linear(ctx, w), args.prepacked = packed->tensor;
-    job.run = [=, &ctx] { linear_forward(ctx, args, y, pre); };
+    job.run = [=, &ctx] { linear_forward(ctx, args, y); };
     return;
   }
-  LinearBackwardArgs args{x, w, layer.x_act, {}};
-  if (layer.x_act != Activation::none) args.x = {}, args.x_pre = job.random(dtype, {N, K});  // made again from there
+  const LinearBackwardArgs args{x, w};
   if (pass == Pass::dx) {
     const Tensor dx = job.zeros(dtype, {N, K});
     job.run = [=, &ctx] { linear_backward(ctx, args, y, dx, {}, {}); };
@@ -83,7 +75,47 @@ void make_skip(Context& ctx, const UViCConfig& c, DType dtype, bool backward, Jo
   }
 }
 
+void make_mlp(Context& ctx, const UViCConfig& c, DType dtype, Pass pass, Job& job) {
+  const int64_t N = kBatch * c.tokens(), K = c.embed_dim, M = c.hidden();
+  const Tensor x = job.random(dtype, {N, K}), w1 = job.random(dtype, {M, K}), w2 = job.random(dtype, {K, M});
+  const Tensor y = job.zeros(dtype, {N, K}), residual = job.random(dtype, {N, K}), pre = job.random(dtype, {N, M});
+  job.arithmetic = dtype;
+  job.label = concat("[", N, ", ", K, ", ", M, ", ", K, "]");
+  job.flop = static_cast<double>(4 * N * K * M);
+  if (pass == Pass::dx) {
+    job.flop *= 2;
+    // The op overwrites pre with gelu(pre); so let these be numbers that GELU leaves as they are, or repeated runs
+    // would end in denormal ones.
+    const Tensor eight = job.random(DType::f32, pre.shape());
+    for (int64_t i = 0; i < eight.numel(); ++i) eight.data<float>()[i] = 8 + std::abs(eight.data<float>()[i]);
+    cast(ctx, eight, pre);
+    const Tensor dw1 = job.zeros(DType::f32, {M, K}), dw2 = job.zeros(DType::f32, {K, M});
+    const Tensor db1 = job.zeros(DType::f32, {M}), db2 = job.zeros(DType::f32, {K});
+    const MlpBackwardArgs args{.x = x, .w1 = w1, .w2 = w2, .pre = pre};
+    job.run = [=, &ctx] { mlp_backward(ctx, args, residual, y, dw1, db1, dw2, db2); };
+    return;
+  }
+  MlpArgs args{
+      .x = x, .w1 = w1, .b1 = job.random(dtype, {M}), .w2 = w2, .b2 = job.random(dtype, {K}), .residual = residual};
+  if (pass == Pass::training) {
+    job.run = [=, &ctx] { mlp_forward(ctx, args, y, pre); };
+    return;
+  }
+  const auto packed1 = std::make_shared<OwnedTensor>(prepack_linear(ctx, w1));
+  const auto packed2 = std::make_shared<OwnedTensor>(prepack_linear(ctx, w2));
+  args.prepacked1 = packed1->tensor, args.prepacked2 = packed2->tensor;
+  job.run = [=, &ctx] {
+    (void)packed1, (void)packed2;  // kept
+    mlp_forward(ctx, args, y);
+  };
+}
+
 const bool registered = [] {
+  for (const Pass pass : {Pass::training, Pass::sampling, Pass::dx})
+    register_cases(concat("mlp/", pass == Pass::dx ? "backward" : kPasses[static_cast<int>(pass)]), networks(),
+                   working_dtypes(), all_isas(), [pass](Context& ctx, const UViCConfig& c, DType dtype, Job& j) {
+                     make_mlp(ctx, c, dtype, pass, j);
+                   });
   for (const Layer& layer : kLayers)
     for (const Pass pass : {Pass::training, Pass::sampling, Pass::dx, Pass::dw}) {
       const std::string op = concat("linear/", kPasses[static_cast<int>(pass)], "/", layer.name);

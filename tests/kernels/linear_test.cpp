@@ -63,25 +63,6 @@ TEST_P(LinearTest, BackwardMatchesReferenceAndAccumulates) {
     }
 }
 
-// Without x, its gradient's other factor is act(x_pre) made again.
-TEST_P(LinearTest, BackwardMakesXAgain) {
-  for (const LinearSize& s : kSizes)
-    for (const Activation act : kActivations) {
-      SCOPED_TRACE(concat(describe(s), " act ", int(act)));
-      LinearCase c(s, dtype(), Activation::none, true, false);
-      const OwnedTensor pre = random_tensor(dtype(), {s.N, s.K}, 7, 3);
-      c.want.x = values(pre.tensor);
-      for (double& x : c.want.x) x = activate(act, x);
-      const OwnedTensor dy = random_tensor(dtype(), {s.N, s.M}, 5), dx = random_tensor(dtype(), {s.N, s.K}, 6);
-      const OwnedTensor dw = started({s.M, s.K}), db = started({s.M});
-      linear_backward(ctx, {{}, c.w.tensor, act, pre.tensor}, dy.tensor, dx.tensor, dw.tensor, db.tensor);
-      const auto want = reference::linear_backward(c.want, values(dy.tensor), act, values(pre.tensor));
-      EXPECT_CLOSE_MAX(values(dx.tensor), want.dx, tolerance());
-      EXPECT_CLOSE_MAX(added_to(dw.tensor), want.dw, tolerance());
-      EXPECT_CLOSE_MAX(added_to(db.tensor), want.db, tolerance());
-    }
-}
-
 TEST_P(LinearTest, BackwardMakesOnlyWhatIsWanted) {
   const LinearSize s{17, 96, 33};
   const LinearCase c(s, dtype(), Activation::none, false, false);
