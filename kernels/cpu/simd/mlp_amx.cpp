@@ -52,6 +52,7 @@ struct BetweenRow {
     Pair x = sums_row(sums, r);
     if constexpr (backward) {
       const Pair y = load_pair(pre_row, mask);
+      _mm_prefetch(reinterpret_cast<const char*>(pre_row + 2 * kPanel), _MM_HINT_T0);  // a step of training: -2%
       x = {x.first * derivative<act>(y.first), x.second * derivative<act>(y.second)};
       store_pair(pre_row, {activated<act>(y.first), activated<act>(y.second)}, mask);
       store_pair(gradient + r * stride, x, mask);

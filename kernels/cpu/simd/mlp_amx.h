@@ -8,7 +8,7 @@ namespace uvic::cpu::amx {
 
 // Forward, f is act(sum + bias). Backward it is sum act'(pre): what lies between is the gradient at pre.
 struct Chain {
-  Packed a;                    // at most kChainPanels
+  Packed a;
   Packed b1, b2;               // whole; b2's steps are b1's panels
   const float *bias1, *bias2;  // of all panels of b1 and b2, or null
   Activation act;
@@ -22,11 +22,11 @@ struct Chain {
   const bf16* residual;
   int64_t c_stride, c_columns;
   int64_t rows;    // that exist, of a's 32 a panel
-  bf16* between;   // scratch, kChainPanels * steps of b2's longest block * kTiles
+  bf16* between;   // scratch, a's panels * steps of b2's longest block * kTiles
   float* sums;     // scratch, kChainSums
-  float* outputs;  // scratch, kChainPanels * b2's panels * kTiles; all aligned to 64 bytes
+  float* outputs;  // scratch, a's panels * b2's panels * kTiles; all aligned to 64 bytes
 };
-constexpr int64_t kChainPanels = 8, kChainSums = 2 * 2 * kBlockSteps * kTiles;
+constexpr int64_t kChainSums = 2 * 2 * kBlockSteps * kTiles;
 
 void chain(const Chain& m);
 
