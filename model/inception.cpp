@@ -101,8 +101,8 @@ Inception::Network::Network(Source from, Pool pool)
         block_c("Mixed_6d", 768, 160), block_c("Mixed_6e", 768, 192), block_d("Mixed_7a", 768),
         block_e("Mixed_7b", 1280, PoolBranch::average), block_e("Mixed_7c", 2048, last)})
     blocks.emplace_back(spec.name, Block(from, spec));
-  if (from.has("fc.weight") || from.has("fc.bias")) {
-    fc_weight = from.take("fc.weight", {0, kFeatures});
+  if (const Tensor fc = from.find("fc.weight"); fc && fc.rank() > 0) {
+    fc_weight = from.take("fc.weight", {fc.dim(0), kFeatures});
     fc_bias = from.take("fc.bias", {fc_weight.tensor.dim(0)});
   }
   from.finish();

@@ -19,23 +19,17 @@ std::vector<double> take_doubles(Source& from, const std::string& name, int64_t 
 
 }  // namespace
 
-OwnedTensor Source::take(const std::string& name, Shape shape) {
-  const std::string where = weights_.path.string();
+OwnedTensor Source::take(const std::string& name, const Shape& shape) {
   const Tensor t = weights_.find(name);
   if (!t)
-    throw Error(where + ": tensor '" + name + "' " + shape.str() + " is missing",
+    throw Error(where() + ": tensor '" + name + "' " + shape.str() + " is missing",
                 "wanted an InceptionV3 with pytorch-fid's names, such as pt_inception-2015-12-05-6726825d.pth");
-  if (shape[0] == 0 && t.rank() == shape.rank()) {
-    std::vector<int64_t> dims(shape.begin(), shape.end());
-    dims[0] = t.dim(0);
-    shape = Shape(dims.begin(), dims.end());
-  }
-  UVIC_CHECK(t.shape() == shape, where, ": tensor '", name, "' is ", t.shape(), ", this network needs ", shape);
+  UVIC_CHECK(t.shape() == shape, where(), ": tensor '", name, "' is ", t.shape(), ", this network needs ", shape);
   taken_.insert(name);
   OwnedTensor out({}, DType::f32, shape);
   convert(t, out.tensor);
   const float* v = out.tensor.data<float>();
-  UVIC_CHECK(std::all_of(v, v + out.tensor.numel(), [](float x) { return std::isfinite(x); }), where, ": tensor '",
+  UVIC_CHECK(std::all_of(v, v + out.tensor.numel(), [](float x) { return std::isfinite(x); }), where(), ": tensor '",
              name, "' has a number that is not finite");
   return out;
 }
@@ -44,7 +38,7 @@ void Source::finish() const {
   const std::vector<std::string> known(taken_.begin(), taken_.end());
   for (const auto& [name, tensor] : weights_.tensors) {
     if (taken_.contains(name) || name.ends_with(".num_batches_tracked") || name.starts_with("AuxLogits.")) continue;
-    throw Error(weights_.path.string() + ": tensor '" + name + "' is not in this network",
+    throw Error(where() + ": tensor '" + name + "' is not in this network",
                 "the nearest name in it is '" + nearest(name, known) + "'");
   }
 }
@@ -58,7 +52,7 @@ Unit::Unit(Source& from, const Layer& described, int64_t C, bool pool_follows) :
   OwnedTensor b({}, DType::f32, {M});
   for (int64_t m = 0; m < M; ++m) {
     const size_t i = static_cast<size_t>(m);
-    UVIC_CHECK(var[i] + kEps > 0, norm, "running_var has ", var[i], ", which is no variance");
+    UVIC_CHECK(var[i] + kEps > 0, from.where(), ": ", norm, "running_var has ", var[i], ", which is no variance");
     const double factor = gain[i] / std::sqrt(var[i] + kEps);
     b.tensor.data<float>()[m] = static_cast<float>(shift[i] - mean[i] * factor);
     float* row = w_file.tensor.data<float>() + m * filter;

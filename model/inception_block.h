@@ -14,9 +14,10 @@ class Source {
  public:
   Source(Context& context, const Weights& weights) : ctx(context), weights_(weights) {}
 
-  bool has(const std::string& name) const { return static_cast<bool>(weights_.find(name)); }
-  // As f32, whatever the file has. A first extent of 0 stands for any.
-  OwnedTensor take(const std::string& name, Shape shape);
+  std::string where() const { return weights_.path.string(); }
+  Tensor find(const std::string& name) const { return weights_.find(name); }  // empty if there is none
+  // As f32, whatever the file has.
+  OwnedTensor take(const std::string& name, const Shape& shape);
   // Throws if there are tensors that nobody took, other than batch norms' counters and the auxiliary classifier.
   void finish() const;
 

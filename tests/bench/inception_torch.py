@@ -1,7 +1,7 @@
-"""InceptionV3 features by PyTorch: what uvic-bench features is compared with. The structure is pytorch-fid's (its FID
+"""InceptionV3 features by PyTorch, in f32: what `uvic-bench features` is compared with. The structure is pytorch-fid's (its FID
 blocks differ from torchvision's in their pools); weights are random, for time does not depend on them.
 
-    inception_torch.py [--batch 16] [--seconds 10] [--threads 2] [--dtype f32] [--channels-last] [--compile]
+    uvic-bench features --file WEIGHTS --batch 16 --compare "python3 tests/bench/inception_torch.py --channels-last"
 """
 import argparse
 import json
@@ -115,7 +115,6 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", default="f32")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
     args, _ = parser.parse_known_args()
@@ -135,8 +134,10 @@ def main():
             model(images)
             times.append(time.perf_counter() - begin)
     seconds = statistics.median(times)
-    print(json.dumps({"name": "torch" + torch.__version__, "what": "features", "batch": args.batch, "dtype": "f32",
-                      "seconds": seconds, "images_per_second": args.batch / seconds}))
+    print(json.dumps({"torch": torch.__version__, "what": "features", "batch": args.batch, "dtype": "f32",
+                      "threads": torch.get_num_threads(), "compile": args.compile,
+                      "channels_last": args.channels_last, "seconds": seconds,
+                      "images_per_s": args.batch / seconds}))
 
 
 if __name__ == "__main__":
