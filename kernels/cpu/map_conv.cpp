@@ -8,8 +8,8 @@
 namespace uvic::cpu {
 namespace {
 
-// Tiles that one piece of work multiplies with all filters: 256 pixels, whose numbers of a few hundred channels stay in
-// L2 beside the filters.
+// The most tiles that one piece of work multiplies with all filters: 256 pixels, whose numbers of a few hundred
+// channels stay in L2 beside the filters.
 constexpr int64_t kPieceTiles = 16;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -181,7 +181,9 @@ void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> br
   }
   work.outputs = outputs;
   const MapConv run = ctx.isa() >= Isa::amx ? amx::map_conv : pick(ctx, avx2::map_conv, avx512::map_conv);
-  parallel_for(ctx, tiles.count, kPieceTiles, [&](int64_t begin, int64_t end) {
+  const int64_t rounds = pieces(tiles.count, kPieceTiles * ctx.threads());  // as many pieces for each thread
+  const int64_t grain = round_up(pieces(tiles.count, rounds * ctx.threads()), 2);
+  parallel_for(ctx, tiles.count, grain, [&](int64_t begin, int64_t end) {
     ConvWork piece = work;
     piece.begin = begin;
     piece.end = end;

@@ -61,6 +61,33 @@ const Output kOutputs[] = {{"64", &Inception::Outputs::pool1, 64, kFeatures},
                            {"logits_unbiased", &Inception::Outputs::logits_unbiased, 1008, kLogits},
                            {"spatial", &Inception::Outputs::spatial, 2023, kLogits}};
 
+// Of the first image: means over space after each module, and a corner [C, h, w] of two of them. Returns how many
+// modules were compared.
+int compare_stages(Context& ctx, const Inception& network, Tensor x, const Inception::Outputs& out,
+                   const SafetensorsFile& expected, const std::string& key) {
+  int stages = 0;
+  network.forward(ctx, x, out, [&](const std::string& name, const FeatureMap& map, int64_t first) {
+    const std::string stage = key + "stage." + name;
+    if (first > 0 || !expected.contains(stage)) return;
+    const OwnedTensor mean({}, DType::f32, {map.B, map.channels});
+    spatial_mean(ctx, map, mean.tensor);
+    EXPECT_CLOSE_MAX(values(mean.tensor.rows(0, 1)), values(expected.tensor(stage)), kFeatures) << stage;
+    ++stages;
+    if (!expected.contains(stage + ".corner")) return;
+    const Tensor corner = expected.tensor(stage + ".corner");
+    const FeatureMap channels = map.images(0, 1).range(0, corner.dim(0));
+    const OwnedTensor pixels({}, DType::f32, {1, map.h, map.w, corner.dim(0)});
+    to_tensor(ctx, channels, pixels.tensor);
+    std::vector<double> got;
+    for (int64_t i = 0; i < corner.numel(); ++i) {
+      const int64_t c = i / (corner.dim(1) * corner.dim(2)), row = i / corner.dim(2) % corner.dim(1);
+      got.push_back(at(pixels.tensor, (row * map.w + i % corner.dim(2)) * corner.dim(0) + c));
+    }
+    EXPECT_CLOSE_MAX(got, values(corner), kLogits) << stage << ".corner";
+  });
+  return stages;
+}
+
 TEST_P(InceptionTest, GeneratedNetworkMatchesReference) {
   const fs::path dir = reference_dir("eval") / "inception";
   const SafetensorsFile images(dir / "images.safetensors"), expected(dir / "expected.safetensors");
@@ -78,22 +105,20 @@ TEST_P(InceptionTest, GeneratedNetworkMatchesReference) {
         memory.emplace_back(Device{}, DType::f32, Shape{x.tensor.dim(0), o.width});
         out.*o.tensor = memory.back().tensor;
       }
-      int stages = 0;
-      network.forward(ctx, x.tensor, out, [&](const std::string& name, const FeatureMap& map, int64_t first) {
-        if (first > 0 || !expected.contains(key + "stage." + name)) return;
-        const OwnedTensor mean({}, DType::f32, {map.B, map.channels});
-        spatial_mean(ctx, map, mean.tensor);
-        EXPECT_CLOSE_MAX(values(mean.tensor.rows(0, 1)), values(expected.tensor(key + "stage." + name)), kFeatures)
-            << key << name;
-        ++stages;
-      });
-      for (const Output& o : kOutputs)
-        if (expected.contains(key + o.name)) {
-          const double far = relative_max(values(out.*o.tensor), values(expected.tensor(key + o.name)));
-          EXPECT_LE(far, o.tolerance) << key << o.name;
-        }
-      EXPECT_EQ(stages, path == "ptfid" ? 16 : 0);
+      EXPECT_EQ(compare_stages(ctx, network, x.tensor, out, expected, key), path == "ptfid" ? 16 : 0);
+      for (const Output& o : kOutputs) {
+        if (!expected.contains(key + o.name)) continue;
+        EXPECT_CLOSE_MAX(values(out.*o.tensor), values(expected.tensor(key + o.name)), o.tolerance) << key << o.name;
+      }
     }
+  if (!fs::exists(dir / "end_to_end.safetensors")) return;
+  const SafetensorsFile sets(dir / "end_to_end.safetensors");
+  for (const std::string set : {"ref", "sample"}) {
+    const OwnedTensor x = inputs(images_of(sets.tensor(set), false), Protocol::pytorch);
+    const OwnedTensor pool3({}, DType::f32, {x.tensor.dim(0), 2048});
+    network.forward(ctx, x.tensor, {.pool3 = pool3.tensor});
+    EXPECT_CLOSE_MAX(values(pool3.tensor), values(sets.tensor(set + ".ptfid")), kFeatures) << set;
+  }
 }
 
 // A network with trained weights, whose Mixed_7c averages, and its means after every block.

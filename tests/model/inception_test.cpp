@@ -28,12 +28,17 @@ std::pair<std::string, Tensor>& entry(Weights& w, const std::string& name) {
   return *std::find_if(w.tensors.begin(), w.tensors.end(), [&](const auto& t) { return t.first == name; });
 }
 
-TEST(InceptionWeightsTest, GeneratorMatchesItsDescription) {
-  const std::vector<float> v = generated_inception("Conv2d_1a_3x3.conv.weight", {32, 3, 3, 3});
-  const float want[] = {-0.1699237823486328f, 0.13575446605682373f, -0.34059077501296997f, 0.3899816870689392f,
-                        -0.2743861675262451f};
-  for (size_t i = 0; i < 5; ++i) EXPECT_EQ(v[i], want[i]);
-  EXPECT_EQ(v.back(), 0.4482012689113617f);
+TEST(InceptionWeightsTest, GeneratorMatchesItsExamples) {
+  const auto path = reference_dir("eval") / "inception" / "generator_examples.json";
+  const nlohmann::json file = nlohmann::json::parse(std::ifstream(path));
+  ASSERT_FALSE(file["examples"].empty());
+  for (const auto& example : file["examples"]) {
+    const std::vector<int64_t> dims = example["shape"];
+    const std::vector<float> v = generated_inception(example["name"], Shape(dims.begin(), dims.end()));
+    const std::vector<double> first = example["value_first5"];
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(static_cast<double>(v[i]), first[i]) << example["name"];
+    EXPECT_EQ(static_cast<double>(v.back()), example["value_last"].get<double>()) << example["name"];
+  }
 }
 
 TEST(InceptionWeightsTest, SaysWhatIsWrongWithAFile) {
