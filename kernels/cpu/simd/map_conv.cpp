@@ -16,8 +16,12 @@ constexpr int64_t kRows = 4, kVectors = 1;
 #endif
 constexpr int64_t kColumns = kVectors * F32::kLanes;
 
-// kRows pixels from x on, by kColumns filters of a panel.
-UVIC_INLINE void multiply(const ConvWork& work, const float* x, const float* w, F32 (&sums)[kRows][kVectors]) {
+// kRows pixels from x on, by kColumns filters of a panel, of which `to` says where each belongs.
+void multiply(const ConvWork& work, const float* x, const float* w, const ConvOutput& out, int64_t column,
+              const int32_t* to) {
+  F32 sums[kRows][kVectors];
+  for (int64_t r = 0; r < kRows; ++r)
+    for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = set(0.0f);
   for (int64_t s = 0; s < work.steps; ++s, w += kConvStep * kConvPanel) {
     const float* at = x + work.offsets[s];
     for (int64_t k = 0; k < kConvStep; ++k) {
@@ -29,26 +33,21 @@ UVIC_INLINE void multiply(const ConvWork& work, const float* x, const float* w, 
       }
     }
   }
+  for (int64_t r = 0; r < kRows; ++r) {
+    if (to[r] < 0) continue;
+    float* y = static_cast<float*>(out.y.data) + to[r] * out.y_pitch + column;
+    for (int64_t v = 0; v < kVectors && column + v * F32::kLanes < out.columns; ++v) {
+      const F32 total = sums[r][v] + load(out.b + column + v * F32::kLanes);
+      store(y + v * F32::kLanes, out.relu ? max(set(0.0f), total) : total);
+    }
+  }
 }
 
 void convolve_tile(const ConvWork& work, int64_t tile, const ConvOutput& out, int64_t column) {
   const float* x = static_cast<const float*>(work.x.data) + work.starts[tile];
   const float* w = static_cast<const float*>(out.w) + column / kConvPanel * work.steps * kConvStep * kConvPanel;
-  for (int64_t row = 0; row < kTilePixels; row += kRows) {
-    F32 sums[kRows][kVectors];
-    for (int64_t v = 0; v < kVectors; ++v) {
-      const F32 b = load(out.b + column + v * F32::kLanes);
-      for (int64_t r = 0; r < kRows; ++r) sums[r][v] = b;
-    }
-    multiply(work, x + row * work.pitch, w + column % kConvPanel, sums);
-    for (int64_t r = 0; r < kRows; ++r) {
-      const int64_t to = out.to[tile * kTilePixels + row + r];
-      if (to < 0) continue;
-      float* y = static_cast<float*>(out.y.data) + to * out.y_pitch + column;
-      for (int64_t v = 0; v < kVectors && column + v * F32::kLanes < out.columns; ++v)
-        store(y + v * F32::kLanes, out.relu ? max(set(0.0f), sums[r][v]) : sums[r][v]);
-    }
-  }
+  for (int64_t row = 0; row < kTilePixels; row += kRows)
+    multiply(work, x + row * work.pitch, w + column % kConvPanel, out, column, out.to + tile * kTilePixels + row);
 }
 
 void convolve(const ConvWork& work) {
