@@ -170,7 +170,8 @@ void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> br
   auto* outputs = static_cast<ConvOutput*>(ctx.arena().allocate(branches.size() * sizeof(ConvOutput)));
   for (size_t i = 0; i < branches.size(); ++i) {
     const FeatureMap& y = branches[i].y;
-    const bool same = i > 0 && y.gap_h == branches[i - 1].y.gap_h && y.gap_w == branches[i - 1].y.gap_w;
+    const bool same = i > 0 && y.row() == branches[i - 1].y.row() && y.image() == branches[i - 1].y.image() &&
+                      y.origin() == branches[i - 1].y.origin();
     outputs[i] = {.w = branches[i].w->w.tensor.raw(),
                   .b = branches[i].w->b.tensor.data<float>(),
                   .y = numbers(y),

@@ -40,8 +40,9 @@ void check_branch(const MapConvArgs& a, const ConvBranch& branch, const ConvBran
   UVIC_CHECK(w.M % 16 == 0 || y.first + w.M > y.pitch() - 16, kOp, ": ", w.M,
              " channels that are not the last of y, wanted a multiple of 16");
   const int64_t rounded = (w.C + 15) / 16 * 16;
-  UVIC_CHECK(rounded % 32 == 0 || w.kw == 1 || (a.stride == 1 && rounded == a.x.pitch()), kOp, ": ", w.C,
-             " channels of a map of ", a.x.pitch(), ", wanted the whole of it, or a multiple of 32");
+  UVIC_CHECK(rounded % 32 == 0 || (rounded == a.x.pitch() && (w.kw == 1 || a.stride == 1)), kOp, ": ", w.C,
+             " channels of a map of ", a.x.pitch(), " at stride ", a.stride,
+             ", wanted the whole of it at stride 1, or a multiple of 32");
 }
 
 }  // namespace
@@ -61,6 +62,8 @@ void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> br
              a.pad_h, ", ", a.pad_w, "; wanted stride 1 or 2");
   for (const ConvBranch& branch : branches) check_branch(a, branch, branches[0]);
   const ConvBranch& first = branches[0];
+  UVIC_CHECK(a.pad_h < first.w->kh && a.pad_w < first.w->kw, kOp, ": padding ", a.pad_h, ", ", a.pad_w,
+             " is as wide as the window, ", first.w->kh, " x ", first.w->kw);
   if (a.stride == 1) {
     check_reach("rows", first.w->kh, a.pad_h, first.y.h, a.x.h, a.x.gap_h);
     check_reach("columns", first.w->kw, a.pad_w, first.y.w, a.x.w, a.x.gap_w);

@@ -26,9 +26,10 @@ struct MapConvArgs {
   int64_t stride = 1, pad_h = 0, pad_w = 0;  // see Window
 };
 // Every branch reads x with the same filter size; all of them together are one pass over x. Overwrites the branches' y,
-// which have x's format, their filters' M channels and one size, but may differ in gaps. stride is 1 or 2; at stride 1
-// the gaps of x are at least as wide as the window reaches out of it on any side. x and y are different maps, or ranges
-// that do not overlap. Where C is not a multiple of 32 after rounding up to 16, x is a whole map.
+// which have x's format, their filters' M channels and one size, but may differ in gaps, and are other maps than x.
+// stride is 1 or 2; at stride 1 the gaps of x are at least as wide as the window reaches out of it on any side. Where
+// C, rounded up to 16, is not a multiple of 32, x has all channels of its map, and no image behind it that was not
+// written yet: what lies behind a window is then read, and multiplied by zero; and at stride 2 a filter has one column.
 //
 // Error: in f32 that of summation. In split form each product is hi hi + hi lo + lo hi, so it lacks lo lo and what the
 // parts do not hold, together at most 2^-15 of it. A trained InceptionV3 ends 1.5e-5 of its largest feature away from

@@ -16,6 +16,12 @@ double storage_tolerance(const Context& ctx) { return ctx.isa() >= Isa::amx ? 0x
 
 class MapConvTest : public ::testing::TestWithParam<Isa> {
  protected:
+  // Maps are made of memory full of NaN: whoever reads what nobody wrote passes it on.
+  MapConvTest() {
+    const auto scope = ctx.scope("fill");
+    const Tensor all = ctx.empty(DType::u8, {1 << 24});
+    std::memset(all.raw(), 0xff, all.bytes());
+  }
   Context ctx{{.device = {}, .threads = 2, .isa = GetParam()}};
 
   // A map with these values, from f32 images: through unfold with a window of one pixel.
@@ -117,6 +123,17 @@ TEST_P(MapConvTest, BranchesWriteTheirRangesOnly) {
                    tolerance(ctx));
 }
 
+// The same filters, twice, into different images of one map.
+TEST_P(MapConvTest, BranchesMayWriteToDifferentImages) {
+  const Images x = random_images(1, 4, 5, 32, 12);
+  const OwnedTensor w = random_tensor(DType::f32, {16, 32, 1, 1}, 13);
+  const PackedConv packed = pack_conv(ctx, w.tensor, {});
+  const FeatureMap y = make_feature_map(ctx, {2, 4, 5, 16, 0, 0});
+  const ConvBranch branches[] = {{&packed, true, y.images(1, 1)}, {&packed, true, y.images(0, 1)}};
+  map_conv(ctx, {.x = map_of(x)}, branches);
+  EXPECT_EQ(values_of(y.images(0, 1)), values_of(y.images(1, 1)));
+}
+
 TEST_P(MapConvTest, AnImageDependsOnNoOther) {
   const Images x = random_images(5, 17, 17, 32, 6);
   const OwnedTensor w = random_tensor(DType::f32, {48, 32, 1, 7}, 7);
@@ -187,8 +204,11 @@ TEST_P(MapConvTest, RefusesWrongArguments) {
   EXPECT_EQ(error(x, filters, other), "map_conv: y is [1, 8, 8], wanted [2, 8, 8]");
   EXPECT_EQ(error(x, filters, x), "map_conv: y and w disagree on M: 32 against 16");
   EXPECT_EQ(error(wide.range(0, 32), filters, wide.range(32, 16)), "map_conv: y lies in the map of x");
-  EXPECT_EQ(error(wide.range(0, 48), narrow, y),
-            "map_conv: 48 channels of a map of 96, wanted the whole of it, or a multiple of 32");
+  EXPECT_EQ(
+      error(wide.range(0, 48), narrow, y),
+      "map_conv: 48 channels of a map of 96 at stride 1, wanted the whole of it at stride 1, or a multiple of 32");
+  const PackedConv one = pack_conv(ctx, random_tensor(DType::f32, {16, 32, 1, 1}, 1).tensor, {});
+  EXPECT_EQ(error(wide.range(0, 32), one, y), "map_conv: padding 1, 1 is as wide as the window, 1 x 1");
   EXPECT_EQ(error(x, filters, y, 3), "map_conv: stride 3, padding 1, 1; wanted stride 1 or 2");
   EXPECT_EQ(error_of([&] {
               max_pool(ctx, x, {3, 3, 2}, y);
