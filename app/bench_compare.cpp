@@ -198,6 +198,7 @@ int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
   std::vector<std::string> own = options_of(request, request.dtype, request.threads);
   own.insert(own.begin(), std::filesystem::read_symlink("/proc/self/exe"));
   own.insert(own.end(), {"--isa", request.isa});
+  if (!request.file.empty()) own.insert(own.end(), {"--file", request.file});
 
   std::vector<BenchRound> rounds;
   for (int i = 0; i < compare.rounds; ++i) {

@@ -7,10 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "app/generator.h"
+#include "app/inception_input.h"
 #include "app/loaded_model.h"
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/pointwise.h"
+#include "model/inception.h"
 
 namespace uvic {
 namespace {
@@ -200,6 +202,30 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   print_profile(ctx);
 }
 
+void bench_features(Context& ctx, const BenchRequest& r) {
+  constexpr double kMultiplications = 5.711e9;  // of the network's convolutions, an image
+  const Inception network(ctx, read_weights(r.file));
+  Image image{32, 32, std::vector<uint8_t>(32 * 32 * 3)};
+  for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
+  int calls = 0;
+  const double s = timed(r.seconds, 2, [&] {
+    ctx.arena().reset();
+    ctx.set_profiling(r.profile && ++calls > 3);
+    const Tensor x = ctx.empty(DType::f32, {r.batch, 3, Inception::kSide, Inception::kSide});
+    for (int64_t n = 0; n < r.batch; ++n)
+      inception_input(image, Protocol::pytorch, false, x.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
+    network.forward(ctx, x, {.pool3 = ctx.empty(DType::f32, {r.batch, Inception::kFeatures})});
+  });
+  print(ctx, {{"what", "features"},
+              {"dtype", "f32"},
+              {"batch", r.batch},
+              {"seconds", s},
+              {"images_per_s", r.batch / s},
+              {"tflops", 2 * kMultiplications * r.batch / s / 1e12},
+              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
+  print_profile(ctx);
+}
+
 }  // namespace
 
 std::vector<std::string> bench_models() {
@@ -210,6 +236,7 @@ std::vector<std::string> bench_models() {
 
 void run_bench(const BenchRequest& r) {
   Context ctx({.device = {}, .threads = r.threads, .isa = isa_named(r.isa)});
+  if (r.what == "features") return bench_features(ctx, r);
   const DType dtype = dtype_of_name(r.dtype);
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);

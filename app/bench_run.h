@@ -6,8 +6,9 @@
 namespace uvic {
 
 struct BenchRequest {
-  std::string what;  // attention, train or sample
+  std::string what;  // attention, train, sample or features
   std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
+  std::string file;  // features: weights of an InceptionV3
   int batch = 8, steps = 20, threads = 0;
   double seconds = 10;
   bool profile = false, recompute = false;
@@ -17,7 +18,8 @@ struct BenchRequest {
 std::vector<std::string> bench_models();
 
 // Prints one JSON record a figure on stdout: medians over request.seconds, TFLOP/s counted as multiply-adds x 2 of the
-// matrix products (a training step: three forwards; attention's forward and backward: 3.5 forwards).
+// matrix products (a training step: three forwards; attention's forward and backward: 3.5 forwards). features: from
+// 32 x 32 pixels to the FID's 2048 numbers an image, in f32.
 void run_bench(const BenchRequest& request);
 
 }  // namespace uvic

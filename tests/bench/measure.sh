@@ -3,6 +3,7 @@
 #
 #   tests/bench/measure.sh BUILD OUT       from the repository's root; some 15 minutes on an idle machine
 #   PYTHON=venv/bin/python                 one with torch and openvino
+#   INCEPTION=weights.safetensors          an InceptionV3; without it, features are left out
 #   ALONE="taskset -c 0,1"                 put before each command
 set -e
 build=$1 out=$2 python=${PYTHON:-python3} bench="$ALONE $1/bin/uvic-bench"
@@ -29,6 +30,10 @@ part one_compiled sample --batch 1 --seconds 2 --rounds 2 "$torch" --compile --t
 part one_openvino sample --batch 1 --seconds 2 --rounds 2 "$openvino" --table
 part f32_compiled sample --dtype f32 --steps 2 --seconds 1 --rounds 2 "$torch" --compile --table
 part attention_eager attention --seconds 0.4 "$torch" --table
+for layout in "" --channels-last; do
+  [ -z "$INCEPTION" ] || part features$layout features --file "$INCEPTION" --batch 50 --seconds 3 --rounds 2 --table \
+    "--compare=$python tests/bench/inception_torch.py $layout"
+done
 
 part profile_train train --batch 16 --seconds 8 --profile
 part profile_sample sample --seconds 5 --profile
