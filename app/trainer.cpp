@@ -6,8 +6,8 @@
 
 #include "app/dataset.h"
 #include "app/loaded_model.h"
-#include "app/log.h"
 #include "app/preview.h"
+#include "app/run_log.h"
 #include "app/train_step.h"
 #include "app/training_draws.h"
 #include "model/checkpoint.h"
@@ -59,7 +59,7 @@ class Run {
  private:
   TrainState resume();
   void save();
-  void log(const StepResult& result, double seconds, double waited);
+  double log(const StepResult& last, double seconds, double waited);
   bool stopped() const { return request_.stop && *request_.stop; }
 
   const TrainRequest& request_;
@@ -73,7 +73,7 @@ class Run {
   fs::path checkpoint_;
   TrainState state_;
   Progress progress_;
-  MetricsLog metrics_;
+  RunLog log_;
   BatchLoader loader_;
 };
 
@@ -92,7 +92,7 @@ Run::Run(const TrainRequest& request)
       schedule_(schedule_of(config_.diffusion.schedule)),
       state_(resume()),
       progress_("train", "step", config_.train.max_steps, request.progress, state_.step),
-      metrics_(request.out / "metrics.jsonl", state_.step > 0 ? state_.step : -1),
+      log_(request.out, config_, ctx_, state_.step),
       loader_(data_, config_.data,
               {.batch_size = config_.train.batch_size,
                .image_size = config_.model.img_size,
@@ -151,15 +151,21 @@ void Run::save() {
   prune_checkpoints(request_.out, config_.train.keep_last, state_.step);
 }
 
-void Run::log(const StepResult& result, double seconds, double waited) {
-  const double images = static_cast<double>(config_.train.batch_size) / seconds;
-  metrics_.write(state_.step, {{"loss", result.loss},
-                               {"grad_norm", result.grad_norm},
-                               {"lr", result.lr},
-                               {"images_per_s", images},
-                               {"tflops", 3 * config_.model.forward_flops() * images / 1e12},
-                               {"data_wait", waited / seconds},
-                               {"bad_images", loader_.bad_images()}});
+// A line, which gives the mean loss of the steps since the line before, far less noisy than one step's.
+double Run::log(const StepResult& last, double seconds, double waited) {
+  StepReport report{
+      .step = state_.step,
+      .loss = std::exchange(state_.loss_sum, 0) / static_cast<double>(std::exchange(state_.loss_steps, 0)),
+      .grad_norm = last.grad_norm,
+      .lr = last.lr,
+      .seconds = seconds,
+      .waited = waited,
+      .bad_images = loader_.bad_images()};
+  for (size_t q = 0; q < report.loss_by_level.size(); ++q)  // 0 / 0 is NaN: no sample
+    report.loss_by_level[q] = std::exchange(state_.level_loss_sum[q], 0) /
+                              static_cast<double>(std::exchange(state_.level_loss_samples[q], 0));
+  log_.write(report);
+  return report.loss;
 }
 
 TrainOutcome Run::loop() {
@@ -175,7 +181,10 @@ TrainOutcome Run::loop() {
     ctx_.arena().reset();
     const Batch batch = loader_.next();
     try {
-      result = train_step(ctx_, model_, draws.draw(ctx_, batch, state_.step), prediction, optimizer, state_.step + 1);
+      const StepInputs in = draws.draw(ctx_, batch, state_.step);
+      result = train_step(ctx_, model_, in, prediction, optimizer, state_.step + 1);
+      add_by_level(result.loss_per_sample, {in.t.data<float>(), result.loss_per_sample.size()}, state_.level_loss_sum,
+                   state_.level_loss_samples);
     } catch (const Error& e) {
       const std::string scope = ctx_.take_failed_scope();
       throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"),
@@ -183,21 +192,22 @@ TrainOutcome Run::loop() {
                                       : concat("the last good checkpoint is ", checkpoint_.string()));
     }
     ++state_.step;
-    // Lines give the mean of the steps since the line before, far less noisy than one step's loss.
     state_.loss_sum += result.loss, ++state_.loss_steps;
     if (state_.step % config_.train.log_every == 0 || state_.step == config_.train.max_steps) {
       const double timed = static_cast<double>(state_.step - timed_from);
-      result.loss = std::exchange(state_.loss_sum, 0) / static_cast<double>(std::exchange(state_.loss_steps, 0));
-      log(result, std::chrono::duration<double>(Clock::now() - start).count() / timed,
-          (loader_.wait_seconds() - waited_before) / timed);
+      result.loss = log(result, std::chrono::duration<double>(Clock::now() - start).count() / timed,
+                        (loader_.wait_seconds() - waited_before) / timed);
       timed_from = state_.step, waited_before = loader_.wait_seconds(), start = Clock::now();
     }
     char note[32];
     std::snprintf(note, sizeof note, "loss %.4f", result.loss);
     progress_.update(state_.step, note);
     const bool last = state_.step == config_.train.max_steps;
-    if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0))
-      write_preview(ctx_, config_, model_, schedule_, request_.out / "samples" / (step_name(state_.step) + ".png"));
+    if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0)) {
+      const fs::path grid = request_.out / "samples" / (step_name(state_.step) + ".png");
+      write_preview(ctx_, config_, model_, schedule_, grid);
+      log_.preview(state_.step, grid);
+    }
     if (last || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;
@@ -209,21 +219,11 @@ TrainOutcome Run::loop() {
 
 }  // namespace
 
-TrainOutcome train(const TrainRequest& request) { return Run(request).loop(); }
-
-std::string describe_run(const RunConfig& config) {
-  ParamStore store({});
-  const UViC net(store, config.model);
-  const double params = static_cast<double>(store.count());
-  const double step_flops = 3 * config.model.forward_flops() * config.train.batch_size;
-  const DType dtype = dtype_of_name(config.train.dtype);
-  const double bytes_each = 5 * 4 + (dtype == DType::f32 ? 0 : 2);  // master, gradient, two moments, EMA; working copy
-  char text[256];
-  std::snprintf(text, sizeof text,
-                "%.2f M parameters, %d tokens, %.4f TFLOP a step of %d images, %.1f MiB of weights and state, %s\n",
-                params / 1e6, config.model.tokens(), step_flops / 1e12, config.train.batch_size,
-                params * bytes_each / (1 << 20), name_of(dtype));
-  return text;
+TrainOutcome train(const TrainRequest& request) {
+  if (request.config.data.format == "latents")
+    throw Error("data.format is latents: training on latents and texts is not built yet",
+                "--dry-run tells what such a run would cost; images can be trained on");
+  return Run(request).loop();
 }
 
 }  // namespace uvic
