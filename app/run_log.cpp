@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -70,15 +69,6 @@ void RunLog::preview(int64_t step, const std::filesystem::path& png) {
   const std::vector<uint8_t> bytes = read_bytes(png);
   const ImageHeader header = probe_image(bytes, png.string());
   events_.image(step, "samples", header.height, header.width, bytes);
-}
-
-void add_by_level(std::span<const float> losses, std::span<const float> t, std::array<double, 4>& sums,
-                  std::array<int64_t, 4>& counts) {
-  for (size_t i = 0; i < losses.size(); ++i) {
-    const auto quarter = static_cast<size_t>(std::clamp(t[i] * 0.004f, 0.0f, 3.0f));
-    sums[quarter] += double{losses[i]};
-    ++counts[quarter];
-  }
 }
 
 }  // namespace uvic

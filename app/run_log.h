@@ -3,7 +3,6 @@
 #include <array>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <string>
 
 #include "app/config.h"
@@ -53,10 +52,5 @@ class RunLog {
   EventFile events_;
   std::optional<double> peak_;  // measured when it is first needed
 };
-
-// Quarters of the noise levels: adds each sample's loss to that of its time. t: the network's time labels, [0, 999] or
-// 1 ... 1000, one a loss.
-void add_by_level(std::span<const float> losses, std::span<const float> t, std::array<double, 4>& sums,
-                  std::array<int64_t, 4>& counts);
 
 }  // namespace uvic

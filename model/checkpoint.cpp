@@ -150,7 +150,7 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
           .loss_sum = state.value("loss_sum", 0.0),
           .loss_steps = state.value("loss_steps", int64_t{0}),
           .level_loss_sum = state.value("level_loss_sum", std::array<double, 4>{}),
-          .level_loss_samples = state.value("level_loss_samples", std::array<int64_t, 4>{})};
+          .level_loss_samples = state.value("level_loss_samples", std::array<double, 4>{})};
 }
 
 std::optional<int64_t> checkpoint_step(const fs::path& folder) {

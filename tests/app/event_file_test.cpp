@@ -77,15 +77,6 @@ TEST_F(EventFileTest, EveryStartHasAFileAndTheirNamesAreInOrder) {
   EXPECT_NE(error_of([&] { EventFile(missing, 0); }).find(missing.string()), std::string::npos);
 }
 
-TEST(RunLogTest, LossesFallIntoQuartersOfTheNoise) {
-  std::array<double, 4> sums{};
-  std::array<int64_t, 4> counts{};
-  const std::vector<float> t{0, 1, 240, 260, 510, 740, 760, 999, 1000}, losses{1, 2, 4, 8, 16, 32, 64, 128, 256};
-  add_by_level(losses, t, sums, counts);
-  EXPECT_EQ(sums, (std::array<double, 4>{7, 8, 48, 448}));
-  EXPECT_EQ(counts, (std::array<int64_t, 4>{3, 1, 2, 3}));
-}
-
 // A run that is resumed from before its last lines, as after a kill; then everything in its event files.
 class TensorBoardTest : public ImageFolderTest {
  protected:
