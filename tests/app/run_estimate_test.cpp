@@ -144,6 +144,20 @@ std::map<std::string, nlohmann::json> released_models() {
   return models;
 }
 
+// 44255328: "44,255,328".
+std::string with_commas(int64_t n) {
+  std::string text = std::to_string(n);
+  for (size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
+// The line of configs/README.md about a file; empty if there is none.
+std::string readme_line(const std::string& name) {
+  const std::string readme = read_text(fs::path(UVIC_SOURCE_DIR) / "configs/README.md");
+  const size_t at = readme.find("| [" + name + "](" + name + ".yaml)");
+  return at == std::string::npos ? "" : readme.substr(at, readme.find('\n', at) - at);
+}
+
 TEST(ShippedConfigs, EveryOnePassesADryRunWithTheReleasedParameters) {
   auto models = released_models();
   std::set<std::string> names;
@@ -157,6 +171,7 @@ TEST(ShippedConfigs, EveryOnePassesADryRunWithTheReleasedParameters) {
     const auto j = nlohmann::json::parse(dry.out, nullptr, false);
     ASSERT_TRUE(j.is_object()) << dry.out;
     EXPECT_GT(j["step_s"], 0);
+    EXPECT_TRUE(readme_line(name).ends_with(" " + with_commas(j["parameters"]) + " |")) << readme_line(name);
     if (!kReleased.contains(name)) continue;
     const auto& model = models.at(kReleased.at(name));
     EXPECT_EQ(j["parameters"], model["params"]);
