@@ -17,7 +17,7 @@
 namespace uvic {
 namespace {
 
-constexpr double kMeasuredSeconds = 0.5;            // a step that is timed may take about so long,
+constexpr double kMeasuredSeconds = 1;              // a step that is timed may take about so long,
 constexpr double kMeasuredBytes = 3.0 * (1 << 30);  // and so much memory
 constexpr double kShare = 0.5;                      // of the matrix rate that a step reaches, to choose its images by
 
@@ -33,19 +33,23 @@ void count_images(RunEstimate& e, const DataConfig& data) {
   }
 }
 
-// Seconds of a step of so many images, the second one: the first makes plans and takes memory.
+// Seconds of a step of train.batch_size images, from one of `batch` images: all but the update takes that many times as
+// long. The second step counts: the first makes plans and takes memory.
 double time_step(Context& ctx, const RunConfig& config, DType dtype, int batch) {
   TrainedModel model(ctx, config.model, dtype, config.train.seed);
   model.recompute = config.train.recompute;
   double seconds = 0;
   for (int64_t step = 1; step <= 2; ++step) {
     ctx.arena().reset();
+    ctx.clear_timings();
+    ctx.set_profiling(true);
     const StepInputs in = made_up_step(ctx, config.model, batch);
     const auto start = std::chrono::steady_clock::now();
     train_step(ctx, model, in, prediction_of(config.diffusion.prediction), {.warmup_steps = 0}, step);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  return seconds;
+  const double update = ctx.timings().at("train/update").seconds;
+  return (seconds - update) * config.train.batch_size / batch + update;
 }
 
 void estimate_time(RunEstimate& e, const RunConfig& config, const ContextOptions& options) {
@@ -60,7 +64,7 @@ void estimate_time(RunEstimate& e, const RunConfig& config, const ContextOptions
     return;
   }
   e.measured_batch = batch;
-  e.step_seconds = time_step(ctx, config, e.dtype, batch) * config.train.batch_size / batch;
+  e.step_seconds = time_step(ctx, config, e.dtype, batch);
 }
 
 // "7.9 GiB", "253 MiB".

@@ -41,15 +41,18 @@ void read_metrics(RunState& s) {
   s.age = std::chrono::duration<double>(age).count();
 }
 
-// Each value's mean with those around it.
+// Each value's mean with those around it; NaN where none is a number.
 std::vector<double> running_mean(const std::vector<double>& v) {
-  const auto half = static_cast<std::ptrdiff_t>(kSmooth / 2 * static_cast<double>(v.size()));
+  std::vector<double> sum{0}, count{0};  // of the values before
+  for (const double x : v) {
+    sum.push_back(sum.back() + (std::isfinite(x) ? x : 0));
+    count.push_back(count.back() + std::isfinite(x));
+  }
+  const auto half = static_cast<size_t>(kSmooth / 2 * static_cast<double>(v.size()));
   std::vector<double> out;
-  for (std::ptrdiff_t i = 0, n = std::ssize(v); i < n; ++i) {
-    double sum = 0, count = 0;
-    for (std::ptrdiff_t j = std::max<std::ptrdiff_t>(0, i - half); j <= std::min(n - 1, i + half); ++j)
-      if (std::isfinite(v[static_cast<size_t>(j)])) sum += v[static_cast<size_t>(j)], ++count;
-    out.push_back(sum / count);  // NaN where all are
+  for (size_t i = 0; i < v.size(); ++i) {
+    const size_t from = i - std::min(i, half), to = std::min(v.size(), i + half + 1);
+    out.push_back((sum[to] - sum[from]) / (count[to] - count[from]));
   }
   return out;
 }
@@ -83,11 +86,12 @@ void read_checkpoints(RunState& s) {
   s.best = {};
 }
 
-std::string checkpoint_text(const RunState::Checkpoint& c) {
-  std::string text = concat(c.path.filename().string(), c.whole ? ", whole" : ", NOT whole: ", c.why);
-  char loss[32];
-  std::snprintf(loss, sizeof loss, ", loss %.5g", c.loss);
-  return std::isfinite(c.loss) ? text + loss : text;
+// "checkpoint", "checkpoint_whole", "checkpoint_loss".
+void describe(const std::string& name, const RunState::Checkpoint& c, LogFields& out) {
+  out.emplace_back(name, c.path.empty() ? "none" : c.path.filename().string());
+  if (c.path.empty()) return;
+  out.emplace_back(name + "_whole", c.whole ? "yes" : "no: " + c.why);
+  if (std::isfinite(c.loss)) out.emplace_back(name + "_loss", c.loss);
 }
 
 }  // namespace
@@ -114,9 +118,11 @@ RunState read_run(const fs::path& run) {
   RunState s;
   s.run = run;
   read_metrics(s);
-  if (fs::exists(run / "config.yaml")) {
+  try {
     const RunConfig config = load_config(run / "config.yaml");
     s.max_steps = config.train.max_steps, s.batch_size = config.train.batch_size;
+  } catch (const Error& e) {
+    s.config_error = e.what();
   }
   read_checkpoints(s);
   return s;
@@ -128,16 +134,20 @@ LogFields describe(const RunState& s) {
     f.emplace_back("max_steps", s.max_steps);
     f.emplace_back("images_seen", s.step * s.batch_size);
   }
+  if (!s.config_error.empty()) f.emplace_back("config_error", s.config_error);
   for (const char* name : {"loss", "loss_q0", "loss_q1", "loss_q2", "loss_q3", "grad_norm", "images_per_s", "tflops",
                            "peak_share", "data_wait", "memory_mib"})
     if (const double v = s.recent(name); std::isfinite(v)) f.emplace_back(name, v);
   if (!s.steps.empty()) f.emplace_back("last_line", format_duration(s.age) + " ago");
-  if (const double left = s.seconds_left(); std::isfinite(left)) f.emplace_back("time_left", format_duration(left));
+  if (const double left = s.seconds_left(); std::isfinite(left)) {
+    f.emplace_back("seconds_left", left);
+    f.emplace_back("time_left", format_duration(left));
+  }
   if (const auto bad = s.values.find("bad_images"); bad != s.values.end() && bad->second.back() > 0)
     f.emplace_back("bad_images", static_cast<int64_t>(bad->second.back()));
   if (s.bad_lines > 0) f.emplace_back("bad_lines", s.bad_lines);
-  f.emplace_back("checkpoint", s.last.path.empty() ? "none" : checkpoint_text(s.last));
-  if (!s.best.path.empty()) f.emplace_back("best", checkpoint_text(s.best));
+  describe("checkpoint", s.last, f);
+  describe("best", s.best, f);
   return f;
 }
 

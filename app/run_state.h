@@ -21,8 +21,9 @@ struct RunState {
 
   std::filesystem::path run;
   int64_t step = 0;       // of the last line or the last checkpoint
-  int64_t max_steps = 0;  // 0: unknown
+  int64_t max_steps = 0;  // 0: unknown, and why: config_error
   int64_t batch_size = 0;
+  std::string config_error;
   double age = 0;                                     // seconds since the last line was written
   int64_t bad_lines = 0;                              // of metrics.jsonl that are not ours: torn, damaged
   std::vector<double> steps;                          // of each line

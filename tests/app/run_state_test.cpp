@@ -50,7 +50,9 @@ TEST_F(RunStateTest, ReadsWhatTheTrainerWrote) {
   EXPECT_TRUE(std::isnan(s.recent("no such field")));
   const LogFields fields = describe(s);
   EXPECT_EQ(field(fields, "images_seen"), "120");
-  EXPECT_EQ(field(fields, "checkpoint").find("step-00000030, whole, loss "), 0u);
+  EXPECT_EQ(field(fields, "checkpoint"), "step-00000030");
+  EXPECT_EQ(field(fields, "checkpoint_whole"), "yes");
+  EXPECT_EQ(field(fields, "config_error"), "");
 }
 
 // Of three checkpoints the one where the loss was lowest, if it is whole.
@@ -66,7 +68,9 @@ TEST_F(RunStateTest, TheBestCheckpointIsWholeAndHasTheLowestLoss) {
   s = read_run(run_);
   EXPECT_EQ(s.best.path, run_ / "step-00000015");
   EXPECT_FALSE(s.last.whole);
-  EXPECT_EQ(field(describe(s), "checkpoint").find("step-00000020, NOT whole: "), 0u);
+  EXPECT_EQ(field(describe(s), "checkpoint"), "step-00000020");
+  EXPECT_EQ(field(describe(s), "checkpoint_whole").find("no: "), 0u);
+  EXPECT_EQ(field(describe(s), "best"), "step-00000015");
 }
 
 TEST_F(RunStateTest, TimeLeftIsStepsLeftAtTheRecentSpeed) {
@@ -91,6 +95,9 @@ TEST_F(RunStateTest, DamagedLinesAreCountedAndEverythingMayBeMissing) {
   EXPECT_EQ(s.bad_lines, 5);
   EXPECT_EQ(field(describe(s), "checkpoint"), "none");
   EXPECT_TRUE(std::isnan(s.seconds_left()));
+  EXPECT_NE(field(describe(s), "config_error").find("config.yaml: cannot open"), std::string::npos);
+  write_text(run_ / "config.yaml", "train: {no_such_key: 1}\n");
+  EXPECT_NE(read_run(run_).config_error.find("config.yaml:1: unknown key 'train.no_such_key'"), std::string::npos);
   write_text(run_ / "metrics.jsonl", "");
   s = read_run(run_);
   EXPECT_EQ(s.step, 0);
@@ -102,7 +109,8 @@ TEST_F(RunStateTest, TheProgramPrintsItAndDrawsIt) {
   const fs::path png = dir_ / "loss.png";
   const Ended text = run_program("uvic-info", {run_.string(), "--plot", png.string()});
   EXPECT_EQ(text.status, 0) << text.err;
-  for (const char* part : {"step             30\n", "checkpoint       step-00000030, whole", "\n\nfile ", "parameters"})
+  for (const char* part : {"step             30\n", "checkpoint       step-00000030\n", "checkpoint_whole yes\n",
+                           "\n\nfile ", "parameters"})
     EXPECT_NE(text.out.find(part), std::string::npos) << part << " is not in\n" << text.out;
   EXPECT_EQ(read_image(png).width, 960);
   const auto j = nlohmann::json::parse(run_program("uvic-info", {run_.string(), "--json"}).out, nullptr, false);
