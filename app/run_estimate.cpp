@@ -99,7 +99,7 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
 std::string to_text(const RunEstimate& e, const RunConfig& config) {
   std::string out;
   const auto line = [&](const char* name, const auto& format, const auto&... values) {
-    char text[320], labelled[360];
+    char text[1024], labelled[1040];
     std::snprintf(text, sizeof text, format, values...);
     std::snprintf(labelled, sizeof labelled, "%-8s %s\n", name, text);
     out += labelled;

@@ -28,16 +28,18 @@ struct Entry {
 
 }  // namespace
 
-RunLog::RunLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, int64_t resumed_step)
+RunLog::RunLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, int64_t resumed_step,
+               int processes)
     : ctx_(ctx),
       dtype_(dtype_of_name(config.train.dtype)),
+      processes_(processes),
       images_(config.train.batch_size),
       flops_(3 * config.model.forward_flops() * images_),
       metrics_(run / "metrics.jsonl", resumed_step > 0 ? resumed_step : -1),
       events_(run, resumed_step > 0 ? resumed_step + 1 : 0) {}
 
 void RunLog::write(const StepReport& r) {
-  if (!peak_) peak_ = matrix_rate(ctx_, dtype_);
+  if (!peak_) peak_ = processes_ * matrix_rate(ctx_, dtype_);
   const double rate = flops_ / r.seconds;
   const Entry entries[] = {{"train", "loss", r.loss},
                            {"train", "loss_q0", r.loss_by_level[0]},

@@ -6,7 +6,7 @@ namespace uvic {
 
 TrainLog::TrainLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx,
                    const TrainState& state)
-    : config_(config), lines_(run, config, ctx, state.step), timed_from_(state.step) {}
+    : config_(config), lines_(run, config, ctx, state.step, state.world_size), timed_from_(state.step) {}
 
 double TrainLog::step(const StepResult& result, const BatchLoader& loader, TrainState& state) {
   state.loss_sum += result.loss, ++state.loss_steps;
