@@ -9,6 +9,7 @@
 #include "app/generator.h"
 #include "app/inception_input.h"
 #include "app/loaded_model.h"
+#include "app/made_up.h"
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/pointwise.h"
@@ -79,22 +80,15 @@ void print(Context& ctx, Record record) {
   std::fflush(stdout);
 }
 
-Tensor noise(Context& ctx, DType dtype, Shape shape, uint32_t draw) {
-  Tensor f = ctx.empty(DType::f32, shape), out = ctx.empty(dtype, shape);
-  const RandomKey key{1, draw, Stream::initial_noise, 0};
-  random_normal(ctx, {&key, 1}, f.view({1, f.numel()}));
-  cast(ctx, f, out);
-  return out;
-}
-
 void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
   const int64_t shapes[][4] = {{8, 8, 257, 64}, {8, 16, 257, 64}, {2, 8, 1025, 64}};
   for (const AttentionKind kind : {AttentionKind::cog, AttentionKind::softmax}) {
     for (const auto& [b, h, l, d] : shapes) {
       ctx.arena().reset();
       auto scope = ctx.scope("bench");
-      const AttentionArgs a{.qkv = noise(ctx, dtype, {b, l, 3, h, d}, 0), .kind = kind};
-      Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = noise(ctx, dtype, {b, l, h, d}, 1), dqkv = ctx.like(a.qkv);
+      const AttentionArgs a{.qkv = made_up_noise(ctx, dtype, {b, l, 3, h, d}, 0), .kind = kind};
+      Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = made_up_noise(ctx, dtype, {b, l, h, d}, 1),
+             dqkv = ctx.like(a.qkv);
       Tensor stat = ctx.empty(DType::f32, {b, h, l});
       const double forward = timed(r.seconds, 3, [&] { attention_forward(ctx, a, o); });
       const double both = timed(r.seconds, 3, [&] {
@@ -114,22 +108,6 @@ void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
   }
 }
 
-Conditions conditions(Context& ctx, const UViCConfig& c, int64_t batch) {
-  Conditions out;
-  if (c.num_classes > 0) {
-    out.y = ctx.empty(DType::i32, {batch});
-    for (int64_t i = 0; i < batch; ++i) out.y.data<int32_t>()[i] = static_cast<int32_t>(i % c.num_classes);
-  }
-  if (c.num_clip_token > 0) out.context = noise(ctx, DType::f32, {batch, c.num_clip_token, c.clip_dim}, 3);
-  return out;
-}
-
-Tensor filled(Context& ctx, int64_t n, float value) {
-  Tensor t = ctx.empty(DType::f32, {n});
-  std::fill_n(t.data<float>(), n, value);
-  return t;
-}
-
 void print_profile(Context& ctx) {
   for (const auto& [scope, timing] : ctx.timings())
     print(ctx, {{"what", "scope"}, {"scope", scope}, {"calls", timing.calls}, {"seconds", timing.seconds}});
@@ -145,15 +123,7 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && step >= 3);  // before the scope, or it would end without a start
     auto scope = ctx.scope("bench");
-    const Shape images{r.batch, c.in_chans, c.img_size, c.img_size};
-    const StepInputs in{.x0 = noise(ctx, DType::f32, images, 4),
-                        .eps = noise(ctx, DType::f32, images, 5),
-                        .alpha = filled(ctx, r.batch, 0.8f),
-                        .sigma = filled(ctx, r.batch, 0.6f),
-                        .t = filled(ctx, r.batch, 500),
-                        .conditions = conditions(ctx, c, r.batch),
-                        .weight = {}};
-    train_step(ctx, model, in, Prediction::eps, optimizer, ++step);
+    train_step(ctx, model, made_up_step(ctx, c, r.batch), Prediction::eps, optimizer, ++step);
   };
   const double s = timed(r.seconds, 3, one);
   print(ctx, {{"what", "train"},
@@ -187,7 +157,8 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
-    generator.generate(ctx, {.seeds = seeds, .labels = labels, .context = conditions(ctx, c, r.batch).context}, images);
+    generator.generate(ctx, {.seeds = seeds, .labels = labels, .context = made_up_conditions(ctx, c, r.batch).context},
+                       images);
   });
   print(ctx, {{"what", "sample"},
               {"model", r.model},

@@ -80,12 +80,17 @@ void validate(const RunConfig& c) {
     throw Error(std::string("model.") + e.what(), e.hint());
   }
   const int classes = c.model.real_classes();
-  UVIC_CHECK(c.train.label_drop == 0 || c.model.null_class, "train.label_drop is ", c.train.label_drop,
+  const bool text = c.model.condition() == Condition::text, latents = c.data.format == "latents";
+  UVIC_CHECK(c.train.label_drop == 0 || c.model.null_class || text, "train.label_drop is ", c.train.label_drop,
              ", which needs model.null_class: true");
+  UVIC_CHECK(c.model.in_chans == 3 || latents, "model.in_chans is ", c.model.in_chans,
+             ": images have 3 channels; data.format: latents has others");
+  UVIC_CHECK(!text || latents, "model.num_clip_token is ", c.model.num_clip_token,
+             ": texts come with data.format: latents");
   UVIC_CHECK(c.train.init_score == 0 || c.model.qkv_bias, "train.init_score is ", c.train.init_score,
              ", which needs model.qkv_bias: true");
-  UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || c.model.condition() == Condition::text,
-             "sample.cfg_scale is ", c.sample.cfg_scale, ", which needs model.null_class: true");
+  UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || text, "sample.cfg_scale is ", c.sample.cfg_scale,
+             ", which needs model.null_class: true");
   UVIC_CHECK(c.data.classes.empty() || classes == 0 || static_cast<int>(c.data.classes.size()) == classes,
              "data.classes names ", c.data.classes.size(), " classes, the model has ", classes,
              c.model.null_class ? " beside the null class" : "");

@@ -59,7 +59,8 @@ void model_fields(std::vector<Field>& list, RunConfig& c) {
 void data_fields(std::vector<Field>& list, DataConfig& d) {
   const Adder add{list, "data"};
   add("path", &d.path, "folder, .tar (`file.tar:subtree`, `train-*.tar`), CIFAR-10 .bin files or list of images");
-  add("format", &d.format, "auto looks at the path", {}, {"auto", "folder", "tar", "cifar", "list"});
+  add("format", &d.format, "auto looks at the path; latents: what uvic-encode writes, with texts for text models", {},
+      {"auto", "folder", "tar", "cifar", "list", "latents"});
   add("classes", &d.classes, "class folders to use in the order of their labels; empty: all of them, sorted");
   add("random_flip", &d.random_flip, "mirror half of the images");
   add("crop", &d.crop, "how an image becomes a square: the middle, or a random part of 0.8 to 1 of it", {},
@@ -96,7 +97,8 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("weight_decay", &t.weight_decay, "AdamW: decoupled decay", between(0, 1));
   add("grad_clip", &t.grad_clip, "largest norm of the gradient; 0: not clipped", at_least(0));
   add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result", kBelowOne);
-  add("label_drop", &t.label_drop, "share of labels replaced by the null class (p_uncond)", kBelowOne);
+  add("label_drop", &t.label_drop, "share of labels replaced by the null class, of texts by the empty one (p_uncond)",
+      kBelowOne);
   add("init_score", &t.init_score,
       "score that attention starts at, by biases of q and k: above 0, cog attention starts as softmax; 0: as released",
       between(0, 16));

@@ -1,54 +1,52 @@
-// uvic-info: what is in a file of weights.
+// uvic-info: what is in a file of weights, and how a training run does.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "app/cli.h"
+#include "app/image_io.h"
 #include "app/loaded_model.h"
-#include "model/config_json.h"
+#include "app/model_report.h"
+#include "app/run_state.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
-  std::filesystem::path path;
+  std::filesystem::path path, plot;
   bool as_json = false, tensors = false;
   const auto declare = [&](CLI::App& app) {
     app.add_option("file", path, "Model file, .pth, checkpoint folder or run folder")->required();
+    app.add_option("--plot", plot, "Of a run folder: draw its loss against the step, as a PNG");
     app.add_flag("--tensors", tensors, "List every tensor");
     app.add_flag("--json", as_json, "Print one object on stdout");
   };
   const auto run = [&] {
-    const Weights weights = read_weights(model_file(path));
-    const ModelInfo info = model_info(weights);
-    const UViCConfig& c = info.config;
-    ParamStore store({});
-    const UViC net(store, c);
-    nlohmann::ordered_json j{{"file", weights.path.string()},
-                             {"config", nlohmann::ordered_json::parse(config_to_json(c))},
-                             {"config_inferred", !has_model_info(weights)},
-                             {"parameters", store.count()},
-                             {"tokens", c.tokens()},
-                             {"forward_gflops", c.forward_flops() / 1e9},
-                             {"schedule", info.schedule},
-                             {"prediction", info.prediction},
-                             {"step", info.step},
-                             {"class_names", info.class_names}};
-    if (tensors) {
-      for (const auto& [name, t] : weights.tensors)
-        j["tensors"].push_back({{"name", name}, {"dtype", name_of(t.dtype())}, {"shape", t.shape().str()}});
+    std::string report;
+    const bool of_run = is_run(path);
+    UVIC_CHECK(of_run || plot.empty(), path.string(), ": not a run folder: --plot needs its metrics.jsonl");
+    if (of_run) {
+      const RunState state = read_run(path);
+      const LogFields fields = describe(state);
+      for (const auto& field : fields) {
+        const std::string name = field.first + std::string(field.first.size() < 16 ? 16 - field.first.size() : 0, ' ');
+        report += name + to_text({field}).substr(field.first.size()) + "\n";
+      }
+      if (as_json) report = "{\"run\":" + to_json(fields);
+      if (!plot.empty()) {
+        Image image = draw_plot(loss_plot(state));
+        write_png(plot, image.tensor());
+      }
+      if (!state.best.whole && !state.last.whole)  // no model yet
+        return std::printf("%s%s", report.c_str(), as_json ? "}\n" : ""), 0;
     }
-    const auto text = [](const nlohmann::ordered_json& v) {
-      return v.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    };
-    if (as_json) return std::printf("%s\n", text(j).c_str()), 0;
-    for (const auto& [key, value] : j.items()) {
-      if (key == "tensors") continue;
-      std::printf("%-16s %s\n", key.c_str(),
-                  value.is_string() ? value.get<std::string>().c_str() : text(value).c_str());
-    }
-    for (const auto& [name, t] : weights.tensors)
-      if (tensors) std::printf("  %-40s %-5s %s\n", name.c_str(), name_of(t.dtype()), t.shape().str().c_str());
+    const std::string model = describe_model(read_weights(model_file(path)), tensors, as_json);
+    if (of_run && as_json)
+      report += "," + model.substr(1);
+    else
+      report += concat(of_run ? "\n" : "", model);
+    if (as_json) report += "\n";
+    std::fputs(report.c_str(), stdout);
     return 0;
   };
-  return run_program(argc, argv, "uvic-info", "Shows what a file of weights holds.", declare, run);
+  return run_program(argc, argv, "uvic-info", "Shows what a file of weights holds, or how a training run does.",
+                     declare, run);
 }

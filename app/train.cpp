@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/loaded_model.h"
+#include "app/run_estimate.h"
 #include "app/trainer.h"
 
 int main(int argc, char** argv) {
@@ -37,8 +38,9 @@ int main(int argc, char** argv) {
     r.config = load_config(config, sets);
     r.device = device_of_name(device);
     if (dry_run) {
-      std::fputs(dump_config(r.config).c_str(), stdout);
-      std::fputs(describe_run(r.config).c_str(), stderr);
+      const RunEstimate e = estimate_run(r.config, {.device = r.device, .threads = r.config.train.threads}, r.out);
+      std::fputs((as_json ? to_json(e) + "\n" : dump_config(r.config)).c_str(), stdout);
+      std::fputs(to_text(e, r.config).c_str(), stderr);
       return 0;
     }
     if (r.out.empty()) throw CLI::RequiredError("--out");

@@ -1,5 +1,6 @@
 #include "app/train_step.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -23,6 +24,12 @@ Tensor make_target(Context& ctx, const StepInputs& in, Prediction prediction) {
 
 }  // namespace
 
+void LevelLosses::add(float t, float loss) {
+  const auto quarter = static_cast<size_t>(std::clamp(t * 0.004f, 0.0f, 3.0f));
+  sum[quarter] += double{loss};
+  samples[quarter] += 1;
+}
+
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step) {
   auto scope = ctx.scope("train");
@@ -36,6 +43,7 @@ StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, P
   StepResult result;
   const float* per_sample = loss.data<float>();
   result.loss_per_sample.assign(per_sample, per_sample + loss.numel());
+  for (int64_t b = 0; b < loss.numel(); ++b) result.levels.add(in.t.data<float>()[b], per_sample[b]);
   for (size_t b = 0; b < result.loss_per_sample.size(); ++b)
     result.loss += double{result.loss_per_sample[b]} * (in.weight ? double{in.weight.data<float>()[b]} : 1.0);
   result.loss /= static_cast<double>(result.loss_per_sample.size());

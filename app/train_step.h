@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+
 #include "model/optimizer.h"
 #include "model/uvic.h"
 #include "sampler/denoiser.h"
@@ -16,10 +18,20 @@ struct StepInputs {
   Tensor weight;  // [B] f32 loss weights, or empty for 1
 };
 
+// Losses without weights, summed by quarter of the noise levels: of the training time t in [0, 1), so that nearly clean
+// images come first and nearly all noise last.
+struct LevelLosses {
+  std::array<double, 4> sum{}, samples{};
+
+  // t: the network's time label, in [0, 999] or 1 ... 1000.
+  void add(float t, float loss);
+};
+
 struct StepResult {
   double loss = 0;  // mean over the batch of weight * mean over elements of (target - prediction)^2, before the update
   double lr = 0, grad_norm = 0;
   std::vector<float> loss_per_sample;  // without weights
+  LevelLosses levels;                  // the same
 };
 
 // Everything that is trained: the network over its parameters.

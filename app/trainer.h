@@ -31,7 +31,4 @@ struct TrainOutcome {
 // killed and resumed ends with the same bits as one that was not. Throws Error; what was saved before stays.
 TrainOutcome train(const TrainRequest& request);
 
-// Parameters, FLOPs and memory of what config would train, as text: --dry-run.
-std::string describe_run(const RunConfig& config);
-
 }  // namespace uvic

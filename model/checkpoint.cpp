@@ -91,6 +91,8 @@ void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store,
            {"world_size", state.world_size},
            {"loss_sum", state.loss_sum},
            {"loss_steps", state.loss_steps},
+           {"level_loss_sum", state.level_loss_sum},
+           {"level_loss_samples", state.level_loss_samples},
            {"config", info.train_config},
            {"files", json::object()}};
   for (const char* name : {"model.safetensors", "state.safetensors"}) {
@@ -146,7 +148,9 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
           .samples = state.value("samples", int64_t{0}),
           .world_size = state.value("world_size", 1),
           .loss_sum = state.value("loss_sum", 0.0),
-          .loss_steps = state.value("loss_steps", int64_t{0})};
+          .loss_steps = state.value("loss_steps", int64_t{0}),
+          .level_loss_sum = state.value("level_loss_sum", std::array<double, 4>{}),
+          .level_loss_samples = state.value("level_loss_samples", std::array<double, 4>{})};
 }
 
 std::optional<int64_t> checkpoint_step(const fs::path& folder) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -18,6 +19,7 @@ struct TrainState {
   // Of the steps since the last line of metrics.jsonl: a resumed run's next line covers them too.
   double loss_sum = 0;
   int64_t loss_steps = 0;
+  std::array<double, 4> level_loss_sum{}, level_loss_samples{};  // by quarter of the noise levels
 };
 
 // Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with

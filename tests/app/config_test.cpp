@@ -96,6 +96,8 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"model: {depth: 7}\n", {}, "c.yaml: model.depth must be even, got 7"},
       {"train: {label_drop: 0.1}\n", {}, "c.yaml: train.label_drop is 0.1, which needs model.null_class: true"},
       {"diffusion: {schedule: linear-ztsnr}\n", {}, "c.yaml: sample: sampler dpm++: without any signal at the start"},
+      {"model: {in_chans: 4}\n", {}, "c.yaml: model.in_chans is 4: images have 3 channels; data.format: latents"},
+      {"model: {clip_dim: 768, num_clip_token: 77}\n", {}, "model.num_clip_token is 77: texts come with data.format"},
       {"train: {init_score: 2}\n", {}, "c.yaml: train.init_score is 2, which needs model.qkv_bias: true"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},

@@ -74,7 +74,7 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) 
   std::ifstream in(run / "metrics.jsonl");
   for (std::string line; std::getline(in, line);) {
     nlohmann::json j = nlohmann::json::parse(line);
-    for (const char* timing : {"images_per_s", "tflops", "data_wait"}) j.erase(timing);
+    for (const char* timing : {"images_per_s", "tflops", "peak_share", "data_wait", "memory_mib"}) j.erase(timing);
     lines.push_back(std::move(j));
   }
   return lines;

@@ -243,5 +243,13 @@ TEST(TrainStep, OverfitsOneBatch) {
   }
 }
 
+TEST(LevelLossesTest, FallIntoQuartersOfTheNoise) {
+  LevelLosses levels;
+  const std::vector<float> t{0, 1, 240, 260, 510, 740, 760, 999, 1000}, losses{1, 2, 4, 8, 16, 32, 64, 128, 256};
+  for (size_t i = 0; i < t.size(); ++i) levels.add(t[i], losses[i]);
+  EXPECT_EQ(levels.sum, (std::array<double, 4>{7, 8, 48, 448}));
+  EXPECT_EQ(levels.samples, (std::array<double, 4>{3, 1, 2, 3}));
+}
+
 }  // namespace
 }  // namespace uvic::test

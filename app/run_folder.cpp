@@ -1,0 +1,75 @@
+#include "app/run_folder.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+namespace uvic {
+namespace fs = std::filesystem;
+
+std::string step_name(int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
+  return name;
+}
+
+RunFolder::RunFolder(const fs::path& path, const RunConfig& config) : path_(path), config_(config) {
+  fs::create_directories(path);
+}
+
+fs::path RunFolder::checkpoint_to_resume(const std::string& how) const {
+  if (how == "auto") {
+    const auto newest = newest_checkpoint(path_, [](const fs::path& folder, const std::string& why) {
+      std::fprintf(stderr, "uvic-train: refused %s: %s\n", folder.c_str(), why.c_str());
+    });
+    UVIC_CHECK(newest || list_checkpoints(path_).empty(), path_.string(),
+               ": holds checkpoints, but no whole one; to start afresh, move them away");
+    return newest.value_or(fs::path{});
+  }
+  if (how == "never") {
+    UVIC_CHECK(list_checkpoints(path_).empty(), path_.string(),
+               ": holds checkpoints of an earlier run; choose another folder, or --resume auto");
+    return {};
+  }
+  if (fs::is_directory(how)) return how;
+  const bool number = !how.empty() && how.size() < 16 && how.find_first_not_of("0123456789") == std::string::npos;
+  UVIC_CHECK(number, "--resume ", how, ": not auto, never, a step or a checkpoint's folder");
+  const fs::path folder = path_ / step_name(std::stoll(how));
+  UVIC_CHECK(fs::is_directory(folder), "--resume ", how, ": there is no ", folder.string());
+  return folder;
+}
+
+TrainState RunFolder::resume(Context& ctx, const std::string& how, ParamStore& store) {
+  checkpoint_ = checkpoint_to_resume(how);
+  if (checkpoint_.empty()) return {.seed = config_.train.seed};
+  const bool released = fs::exists(checkpoint_ / "nnet.pth");
+  TrainState state =
+      released ? load_released_checkpoint(ctx, checkpoint_, store) : load_checkpoint(ctx, checkpoint_, store);
+  UVIC_CHECK(released || state.seed == config_.train.seed, checkpoint_.string(), ": was trained with seed ", state.seed,
+             ", the config says ", config_.train.seed);
+  UVIC_CHECK(released || state.samples == state.step * config_.train.batch_size, checkpoint_.string(), ": has drawn ",
+             state.samples, " samples in ", state.step, " steps; train.batch_size must stay ",
+             state.samples / std::max<int64_t>(1, state.step));
+  state.seed = config_.train.seed;
+  saved_step_ = state.step;
+  return state;
+}
+
+void RunFolder::begin(const TrainState& state) {
+  std::ofstream out(path_ / "config.yaml");
+  out << dump_config(config_);
+  out.close();
+  UVIC_CHECK(out, (path_ / "config.yaml").string(), ": cannot be written");
+  prune_checkpoints(path_, 0, state.step);
+}
+
+void RunFolder::save(Context& ctx, const ParamStore& store, ModelInfo& info, TrainState& state) {
+  if (saved_step_ == state.step) return;
+  info.step = state.step;
+  state.samples = state.step * config_.train.batch_size;
+  checkpoint_ = save_checkpoint(ctx, path_, store, info, state);
+  saved_step_ = state.step;
+  prune_checkpoints(path_, config_.train.keep_last, state.step);
+}
+
+}  // namespace uvic
