@@ -82,6 +82,8 @@ void validate(const RunConfig& c) {
   const int classes = c.model.real_classes();
   UVIC_CHECK(c.train.label_drop == 0 || c.model.null_class, "train.label_drop is ", c.train.label_drop,
              ", which needs model.null_class: true");
+  UVIC_CHECK(c.train.accumulate <= c.train.batch_size, "train.accumulate ", c.train.accumulate,
+             " is more than train.batch_size ", c.train.batch_size);
   UVIC_CHECK(c.train.init_score == 0 || c.model.qkv_bias, "train.init_score is ", c.train.init_score,
              ", which needs model.qkv_bias: true");
   UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || c.model.condition() == Condition::text,

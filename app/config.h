@@ -38,6 +38,7 @@ struct DiffusionConfig {
 // Defaults: U-ViT's CIFAR-10 run.
 struct TrainConfig {
   int batch_size = 128;
+  int accumulate = 1;
   int64_t max_steps = 500000;
   double lr = 2e-4;
   int64_t warmup_steps = 2500;
@@ -54,6 +55,7 @@ struct TrainConfig {
   std::string dtype = "auto";
   int64_t save_every = 10000;
   int keep_last = 3;
+  int64_t keep_every = 0;
   int64_t log_every = 10;
   int threads = 0;
   bool recompute = false;

@@ -43,4 +43,13 @@ class TrainedModel {
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step);
 
+// The same for a step whose samples do not come all at once: zero the gradients, then add_gradients() for each part,
+// then finish_step().
+
+// in holds share of the step's samples (all shares: 1). Adds what they give to the gradients and to result's losses;
+// done: see UViC::backward.
+void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
+                   int64_t step, StepResult& result, const UViC::GradientsDone& done = {});
+void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step, StepResult& result);
+
 }  // namespace uvic

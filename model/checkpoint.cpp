@@ -190,7 +190,7 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run,
   return {};
 }
 
-void prune_checkpoints(const fs::path& run, int keep_last, int64_t step) {
+void prune_checkpoints(const fs::path& run, int keep_last, int64_t keep_every, int64_t step) {
   std::vector<fs::path> doomed;
   for (const auto& entry : fs::directory_iterator(run))
     if (entry.path().filename().string().starts_with(kTemporary)) doomed.push_back(entry.path());
@@ -199,6 +199,7 @@ void prune_checkpoints(const fs::path& run, int keep_last, int64_t step) {
   std::error_code ignored;  // what cannot be removed does no harm
   if (keep_last > 0) {
     for (size_t i = static_cast<size_t>(keep_last); i < checkpoints.size(); ++i) {
+      if (keep_every > 0 && *checkpoint_step(checkpoints[i]) % keep_every == 0) continue;
       // Renamed before it is emptied: a kill in between must not leave half a folder under a checkpoint's name.
       const fs::path renamed = run / (kTemporary + std::string("old-") + checkpoints[i].filename().string());
       fs::rename(checkpoints[i], renamed, ignored);

@@ -43,9 +43,10 @@ std::optional<std::filesystem::path> newest_checkpoint(
     const std::filesystem::path& run,
     const std::function<void(const std::filesystem::path&, const std::string&)>& refused);
 
-// Removes what killed saves left behind in run, and all but the newest keep_last checkpoints (0: keeps all) of those up
-// to step: later ones are not this run's, which was resumed before them.
-void prune_checkpoints(const std::filesystem::path& run, int keep_last, int64_t step);
+// Removes what killed saves left behind in run, and of the checkpoints up to step all but the newest keep_last (0:
+// keeps all) and those of multiples of keep_every (0: none). Later ones are not this run's, which was resumed before
+// them.
+void prune_checkpoints(const std::filesystem::path& run, int keep_last, int64_t keep_every, int64_t step);
 
 // Reads a folder that U-ViT's TrainState.save wrote (step.pth, nnet.pth, nnet_ema.pth, optimizer.pth) into every role
 // of store.

@@ -36,6 +36,7 @@ class ParamStore {
   int add_linear(std::string name, int64_t out, int64_t in, int inputs = 1);  // a weight [out, inputs * in]
   const std::vector<Param>& params() const { return params_; }
   int64_t count() const;                    // learnable numbers
+  int64_t size() const { return size_; }    // elements of a flat role: what lies between parameters is counted, too
   int find(const std::string& name) const;  // -1 if there is none
 
   // Inference: the working role only. Training: every role, zero-filled; in f32 working is master itself.

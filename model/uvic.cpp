@@ -8,15 +8,17 @@
 namespace uvic {
 namespace {
 
-std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config) {
+std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config, std::vector<int64_t>& begins) {
   std::vector<Block> blocks;
   const int half = config.depth / 2;
   for (int i = 0; i < config.blocks(); ++i) {
     const std::string name = i < half    ? concat("in_blocks.", i)
                              : i == half ? std::string("mid_block")
                                          : concat("out_blocks.", i - half - 1);
+    begins.push_back(store.size());
     blocks.emplace_back(store, name, config, config.kind(i), i > half && config.skip);
   }
+  begins.push_back(store.size());
   return blocks;
 }
 
@@ -25,8 +27,10 @@ std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config) {
 UViC::UViC(ParamStore& store, const UViCConfig& config)
     : config_((validate(config), config)),
       embed_(store, config),
-      blocks_(make_blocks(store, config)),
-      head_(store, config) {}
+      blocks_(make_blocks(store, config, begins_)),
+      head_(store, config) {
+  begins_.push_back(store.size());
+}
 
 void UViC::check(Tensor image, Tensor t, const Conditions& conditions, Tensor out) const {
   const UViCConfig& c = config_;
@@ -70,10 +74,12 @@ void UViC::forward(Context& ctx, Tensor image, Tensor t, const Conditions& condi
   if (saved) saved->tokens = std::move(tokens);
 }
 
-void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext) const {
+void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext,
+                    const GradientsDone& done) const {
   auto scope = ctx.scope("uvic.backward");
   const size_t half = static_cast<size_t>(config_.depth) / 2;
   Tensor dx = head_.backward(ctx, saved.head, dout);
+  if (done) done(begins_[blocks_.size()], begins_.back());
   std::vector<Tensor> dskips(half);  // by in-block
   for (size_t i = blocks_.size(); i-- > 0;) {
     if (i < half && dskips[i]) accumulate(ctx, dskips[i], dx);
@@ -92,8 +98,10 @@ void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage
       blocks_[i].backward(ctx, saved.blocks[i], dx, dx_in, dskip);
     }
     dx = dx_in;
+    if (done) done(begins_[i], begins_[i + 1]);
   }
   embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
+  if (done) done(0, begins_[0]);
 }
 
 void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, double score) {

@@ -97,6 +97,7 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"train: {label_drop: 0.1}\n", {}, "c.yaml: train.label_drop is 0.1, which needs model.null_class: true"},
       {"diffusion: {schedule: linear-ztsnr}\n", {}, "c.yaml: sample: sampler dpm++: without any signal at the start"},
       {"train: {init_score: 2}\n", {}, "c.yaml: train.init_score is 2, which needs model.qkv_bias: true"},
+      {"train: {batch_size: 4, accumulate: 5}\n", {}, "c.yaml: train.accumulate 5 is more than train.batch_size 4"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},
       {"data: {classes: [a, b, a]}\n", {}, "data.classes names 'a' twice"},
