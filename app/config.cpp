@@ -84,6 +84,11 @@ void validate(const RunConfig& c) {
              ", which needs model.null_class: true");
   UVIC_CHECK(c.train.accumulate <= c.train.batch_size, "train.accumulate ", c.train.accumulate,
              " is more than train.batch_size ", c.train.batch_size);
+  const std::vector<double>& rates = c.train.ema_rate;
+  for (size_t i = 1; i < rates.size(); ++i)
+    UVIC_CHECK(std::find(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(i), rates[i]) ==
+                   rates.begin() + static_cast<std::ptrdiff_t>(i),
+               "train.ema_rate has ", rates[i], " twice");
   UVIC_CHECK(c.train.init_score == 0 || c.model.qkv_bias, "train.init_score is ", c.train.init_score,
              ", which needs model.qkv_bias: true");
   UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || c.model.condition() == Condition::text,

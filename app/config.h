@@ -48,7 +48,7 @@ struct TrainConfig {
   double eps = 1e-8;
   double weight_decay = 0.03;
   double grad_clip = 0;
-  double ema_rate = 0.9999;
+  std::vector<double> ema_rate{0.9999};
   double label_drop = 0;
   double init_score = 0;
   uint64_t seed = 1234;
@@ -94,8 +94,8 @@ struct Range {
 
 // One setting: where its value lies, what it may be, what it means.
 struct Field {
-  using Value = std::variant<bool*, int*, int64_t*, uint64_t*, double*, std::string*, std::vector<std::string>*,
-                             std::vector<AttentionKind>*>;
+  using Value = std::variant<bool*, int*, int64_t*, uint64_t*, double*, std::vector<double>*, std::string*,
+                             std::vector<std::string>*, std::vector<AttentionKind>*>;
   std::string section;  // "train"
   std::string name;     // "batch_size"
   Value value;

@@ -97,7 +97,8 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("eps", &t.eps, "AdamW: added to the root", above(0));
   add("weight_decay", &t.weight_decay, "AdamW: decoupled decay", between(0, 1));
   add("grad_clip", &t.grad_clip, "largest norm of the gradient; 0: not clipped", at_least(0));
-  add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result", kBelowOne);
+  add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result; of a list, the first's are",
+      kBelowOne);
   add("label_drop", &t.label_drop, "share of labels replaced by the null class (p_uncond)", kBelowOne);
   add("init_score", &t.init_score,
       "score that attention starts at, by biases of q and k: above 0, cog attention starts as softmax; 0: as released",
@@ -144,6 +145,11 @@ std::string list_text(const std::vector<std::string>& items) {
 struct Printer {
   std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
   std::string operator()(const double* v) const { return number_text(*v); }
+  std::string operator()(const std::vector<double>* v) const {
+    std::vector<std::string> numbers(v->size());
+    std::transform(v->begin(), v->end(), numbers.begin(), number_text);
+    return v->size() == 1 ? numbers[0] : concat("[", join(numbers), "]");
+  }
   std::string operator()(const std::string* v) const { return v->empty() ? "" : yaml_quote(*v); }
   std::string operator()(const std::vector<std::string>* v) const { return v->empty() ? "" : list_text(*v); }
   std::string operator()(const std::vector<AttentionKind>* v) const {

@@ -9,7 +9,8 @@ std::string describe_run(const RunConfig& config) {
   const double params = static_cast<double>(store.count());
   const double step_flops = 3 * config.model.forward_flops() * config.train.batch_size;
   const DType dtype = dtype_of_name(config.train.dtype);
-  const double bytes_each = 5 * 4 + (dtype == DType::f32 ? 0 : 2);  // master, gradient, two moments, EMA; working copy
+  // Master, gradient, two moments, averages; working copy.
+  const double bytes_each = (4 + static_cast<double>(config.train.ema_rate.size())) * 4 + (dtype == DType::f32 ? 0 : 2);
   char text[256];
   std::snprintf(text, sizeof text,
                 "%.2f M parameters, %d tokens, %.4f TFLOP a step of %d images, %.1f MiB of weights and state, %s\n",

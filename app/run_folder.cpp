@@ -36,14 +36,15 @@ fs::path RunFolder::checkpoint_to_resume(const std::string& how) const {
 
 TrainState RunFolder::resume(Context& ctx, const std::string& how, ParamStore& store) {
   checkpoint_ = checkpoint_to_resume(how);
-  if (checkpoint_.empty()) return {.seed = config_.train.seed};
+  if (checkpoint_.empty()) return {.seed = config_.train.seed, .ema_rates = config_.train.ema_rate};
   const bool released = fs::exists(checkpoint_ / "nnet.pth");
-  TrainState state =
-      released ? load_released_checkpoint(ctx, checkpoint_, store) : load_checkpoint(ctx, checkpoint_, store);
+  TrainState state = released ? load_released_checkpoint(ctx, checkpoint_, store)
+                              : load_checkpoint(ctx, checkpoint_, store, config_.train.ema_rate);
   UVIC_CHECK(released || state.seed == config_.train.seed, checkpoint_.string(), ": was trained with seed ", state.seed,
              ", the config says ", config_.train.seed);
   if (released) state.samples = state.step * config_.train.batch_size;
   state.seed = config_.train.seed;
+  state.ema_rates = config_.train.ema_rate;
   saved_step_ = state.step;
   return state;
 }

@@ -25,11 +25,12 @@ struct StepResult {
 // Everything that is trained: the network over its parameters.
 class TrainedModel {
  public:
-  // Allocates every role in dtype's working precision, and the released initialisation; with init_score > 0, attention
-  // starts as start_scores_at says.
-  TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0)
+  // Allocates every role in dtype's working precision, with so many averages, and the released initialisation; with
+  // init_score > 0, attention starts as start_scores_at says.
+  TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0,
+               size_t averages = 1)
       : store(ctx.device()), net(store, config) {
-    store.allocate_for_training(dtype);
+    store.allocate_for_training(dtype, averages);
     store.initialise(ctx, seed);
     if (init_score > 0) start_scores_at(ctx, store, config, init_score);
   }

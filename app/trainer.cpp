@@ -26,7 +26,7 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
           .lr_schedule = c.lr_schedule == "cosine" ? LrSchedule::cosine : LrSchedule::constant,
           .max_steps = c.max_steps,
           .grad_clip = c.grad_clip,
-          .ema_rate = c.ema_rate};
+          .ema_rates = c.ema_rate};
 }
 
 void check_classes(const Dataset& data, const UViCConfig& model) {
@@ -88,7 +88,7 @@ Run::Run(const TrainRequest& request)
       data_(config_.data),
       ctx_({.device = request.device, .threads = threads()}),
       model_((check_classes(data_, config_.model), ctx_), config_.model, dtype_of_name(config_.train.dtype),
-             config_.train.seed, config_.train.init_score),
+             config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
       info_{.config = config_.model,
             .schedule = config_.diffusion.schedule,
             .prediction = config_.diffusion.prediction,
@@ -129,8 +129,8 @@ TrainState Run::resume() {
   processes_.copy_from_first(numbers);
   state.step = numbers[0], state.samples = numbers[1], state.world_size = processes_.size();
   if (state.step == 0) return state;  // all have made the same weights
-  for (const Role role : {Role::master, Role::m, Role::v, Role::ema})
-    processes_.copy_from_first(model_.store.flat(role));
+  for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
+    if (const Tensor all = model_.store.flat(role)) processes_.copy_from_first(all);
   model_.store.use(ctx_, Role::master);
   return state;
 }

@@ -18,16 +18,20 @@ struct TrainState {
   // Of the steps since the last line of metrics.jsonl: a resumed run's next line covers them too.
   double loss_sum = 0;
   int64_t loss_steps = 0;
+  std::vector<double> ema_rates;  // of the averages; empty in checkpoints from before there could be several
 };
 
-// Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with
-// a checksum of each file): into a temporary folder, fsynced, then renamed, so that a folder with that name is always
-// whole. Returns it. Throws Error naming the path (full disk, no permission); older checkpoints are untouched then.
+// Writes run/step-<8 digits>/ with model.safetensors (EMA), model-ema-<rate>.safetensors of every further average,
+// state.safetensors (master, each ema, m, v) and state.json (with a checksum of each file): into a temporary folder,
+// fsynced, then renamed, so that a folder with that name is always whole. Returns it. Throws Error naming the path
+// (full disk, no permission); older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(Context& ctx, const std::filesystem::path& run, const ParamStore& store,
                                       const ModelInfo& info, const TrainState& state);
 
-// Reads one back into every role of store, after verifying it. Throws Error if it is not whole or does not fit.
-TrainState load_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store);
+// Reads one back into every role of store, after verifying it. Averages are found by ema_rates, those of store's: one
+// that the checkpoint lacks goes on from its first. Throws Error if it is not whole or does not fit.
+TrainState load_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store,
+                           const std::vector<double>& ema_rates = {});
 
 // The step in a name like "step-00012000"; nothing for any other name.
 std::optional<int64_t> checkpoint_step(const std::filesystem::path& folder);

@@ -115,7 +115,7 @@ void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, 
     const double scale = config.qk_scale > 0 ? config.qk_scale : unscaled ? 1 : 1 / std::sqrt(config.head_dim());
     const int64_t qk = 2 * int64_t{config.embed_dim};
     std::fill_n(host.tensor.data<float>(), qk, static_cast<float>(std::sqrt(score / (scale * config.head_dim()))));
-    for (const Role role : {Role::working, Role::master, Role::ema})
+    for (const Role role : {Role::working, Role::master, Role::ema, Role::ema1, Role::ema2, Role::ema3})
       if (const Tensor bias = store.view(role, static_cast<int>(id))) cast(ctx, host.tensor, bias);
   }
 }

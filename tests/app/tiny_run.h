@@ -33,7 +33,7 @@ inline RunConfig tiny_run(const std::filesystem::path& data) {
   c.train.max_steps = 30;
   c.train.lr = 1e-3;
   c.train.warmup_steps = 5;
-  c.train.ema_rate = 0.9;
+  c.train.ema_rate = {0.9};
   c.train.label_drop = 0.2;
   c.train.dtype = "f32";
   c.train.save_every = 5;

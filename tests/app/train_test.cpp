@@ -30,7 +30,7 @@ struct GoldenSteps {
                  .warmup_steps = file.metadata().contains("lr_schedule")
                                      ? json::parse(file.metadata().at("lr_schedule"))["warmup_steps"].get<int64_t>()
                                      : std::stoll(file.metadata().at("warmup_steps")),
-                 .ema_rate = std::stod(file.metadata().at("ema_rate"))};
+                 .ema_rates = {std::stod(file.metadata().at("ema_rate"))}};
   }
 
   OwnedTensor row(const std::string& name, int64_t k, DType dtype = DType::f32) const {

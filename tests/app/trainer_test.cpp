@@ -125,6 +125,24 @@ TEST_F(TrainerTest, AccumulationGivesTheLossesOfTheWholeBatch) {
   }
 }
 
+// Each average is what a run with it alone has; a killed run keeps all of them.
+TEST_F(TrainerTest, SeveralAveragesAtOnce) {
+  RunConfig config = tiny_run(data_);
+  config.train.ema_rate = {0.5};
+  run(config, dir_ / "slow");
+  config.train.ema_rate = {0.9, 0.5};
+  run(config, dir_ / "both");
+  leave_as_killed(dir_ / "both", dir_ / "killed", 10, 0);
+  run(config, dir_ / "killed", "10");
+  const fs::path end = dir_ / "both" / step_name(30);
+  for (const char* file : {"state.safetensors", "model.safetensors", "model-ema-0.5.safetensors"})
+    EXPECT_TRUE(read_text(end / file) == read_text(dir_ / "killed" / step_name(30) / file)) << file;
+  const Weights fast = read_weights(end / "model.safetensors"), slow = read_weights(end / "model-ema-0.5.safetensors");
+  const Weights alone = read_weights(dir_ / "slow" / step_name(30) / "model.safetensors");
+  for (const auto& [name, value] : alone.tensors) EXPECT_EQ(values(slow.find(name)), values(value)) << name;
+  EXPECT_NE(values(fast.find("pos_embed")), values(slow.find("pos_embed")));
+}
+
 // The samples that follow are those that a run with one batch size would have taken next.
 TEST_F(TrainerTest, AResumedRunMayTakeAnotherBatchSize) {
   RunConfig config = tiny_run(data_);
