@@ -58,7 +58,11 @@ void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Pred
   for (int64_t b = 0; b < loss.numel(); ++b)
     sum += double{per_sample[b]} * (weight ? double{weight.data<float>()[b]} : 1.0);
   result.loss += sum / static_cast<double>(loss.numel());
-  UVIC_CHECK(std::isfinite(result.loss), "step ", step, ": the loss is not finite");
+  if (!std::isfinite(result.loss)) {
+    const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
+    fail("step ", step, ": the loss is not finite; the first values that are not are ",
+         module.empty() ? "the loss itself" : "those of " + module);
+  }
 
   model.net.backward(ctx, saved, dout, {}, {}, done);
 }

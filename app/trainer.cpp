@@ -55,6 +55,7 @@ class Run {
   Rows own_rows() const;
   TrainState resume();
   StepResult step();
+  std::string what_is_left() const;
   DataReport share(StepResult& result);
   void after_step(const StepResult& result, const DataReport& data);
   bool stopped() const;
@@ -125,10 +126,10 @@ TrainState Run::resume() {
   TrainState state;
   if (processes_.first()) state = folder_.resume(ctx_, request_.resume, model_.store);
   if (processes_.alone()) return state;
-  int64_t numbers[] = {state.step, state.samples};
+  int64_t numbers[] = {state.step, state.samples, folder_.checkpoint().empty()};
   processes_.copy_from_first(numbers);
   state.step = numbers[0], state.samples = numbers[1], state.world_size = processes_.size();
-  if (state.step == 0) return state;  // all have made the same weights
+  if (numbers[2]) return state;  // all have made the same weights
   for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
     if (const Tensor all = model_.store.flat(role)) processes_.copy_from_first(all);
   model_.store.use(ctx_, Role::master);
@@ -154,6 +155,13 @@ StepResult Run::step() {
   gradients.finish();
   finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
   return result;
+}
+
+// For the one whose run has failed.
+std::string Run::what_is_left() const {
+  if (!processes_.first()) return concat("the last good checkpoint is the newest in ", folder_.path().string());
+  return folder_.checkpoint().empty() ? "nothing was saved yet; a smaller train.lr may help"
+                                      : concat("the last good checkpoint is ", folder_.checkpoint().string());
 }
 
 // Makes result's loss that of all processes, and counts what their loaders met.
@@ -192,9 +200,7 @@ TrainOutcome Run::loop() {
       result = step();
     } catch (const Error& e) {
       const std::string scope = ctx_.take_failed_scope();
-      throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"),
-                  folder_.checkpoint().empty() ? "nothing was saved yet; a smaller train.lr may help"
-                                               : concat("the last good checkpoint is ", folder_.checkpoint().string()));
+      throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"), what_is_left());
     }
     ++state_.step, state_.samples += config_.train.batch_size;
     const DataReport data = share(result);

@@ -19,7 +19,7 @@ double learning_rate(const OptimizerConfig& config, int64_t step) {
 UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, ParamStore& store) {
   const double norm = std::sqrt(squared_norm(ctx, store.flat(Role::grad)));
   if (!std::isfinite(norm)) {
-    for (size_t id = 0; id < store.params().size(); ++id) {
+    for (size_t id = store.params().size(); id-- > 0;) {
       const Tensor g = store.grad(static_cast<int>(id));
       UVIC_CHECK(std::isfinite(squared_norm(ctx, g.view({g.numel()}))), "step ", step, ": the gradient of ",
                  store.params()[id].name, " is not finite");

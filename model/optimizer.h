@@ -28,8 +28,8 @@ struct UpdateInfo {
 };
 
 // Clips, then AdamW and EMA over every parameter; step is 1-based. The working weights are those of master afterwards.
-// Throws Error, having changed nothing, if the gradient's norm is not finite; the message names the first parameter
-// whose gradient is not.
+// Throws Error, having changed nothing, if the gradient's norm is not finite; the message names the last parameter
+// whose gradient is not: backward comes to it before the others.
 UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, ParamStore& store);
 
 }  // namespace uvic

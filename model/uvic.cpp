@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/update.h"
 
 namespace uvic {
 namespace {
@@ -102,6 +103,19 @@ void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage
   }
   embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
   if (done) done(0, begins_[0]);
+}
+
+std::string UViC::first_not_finite(Context& ctx, Tensor image, const Saved& saved, Tensor out) const {
+  const auto finite = [&](Tensor t) {
+    auto scope = ctx.scope("finite");
+    Tensor wide = ctx.empty(DType::f32, {t.numel()});
+    cast(ctx, t.view(wide.shape()), wide);
+    return std::isfinite(squared_norm(ctx, wide));  // in double, where squares of floats do not overflow
+  };
+  if (!finite(image)) return "image";
+  for (size_t i = 0; i < saved.tokens.size(); ++i)
+    if (!finite(saved.tokens[i])) return i == 0 ? "embed" : blocks_[i - 1].name();
+  return finite(out) ? "" : "head";
 }
 
 void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, double score) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "model/block.h"
@@ -35,6 +36,10 @@ class UViC {
   // Adds to every parameter's gradient. Overwrites dimage and dcontext (shapes of the inputs, f32), skipped if empty.
   void backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage = {}, Tensor dcontext = {},
                 const GradientsDone& done = {}) const;
+
+  // Of a forward with saved: the first module whose result is not finite everywhere ("embed", "in_blocks.3", "head"),
+  // or "image" if the input was not; "" if all are.
+  std::string first_not_finite(Context& ctx, Tensor image, const Saved& saved, Tensor out) const;
 
   const UViCConfig& config() const { return config_; }
 

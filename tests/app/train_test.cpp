@@ -220,7 +220,7 @@ TEST(TrainStep, ALossThatIsNotFiniteChangesNothing) {
   s.in.x0.tensor.data<float>()[5] = std::numeric_limits<float>::quiet_NaN();
   const std::string what =
       error_of([&] { train_step(s.ctx, model, s.in.view(), Prediction::eps, {.warmup_steps = 0}, 9); });
-  EXPECT_EQ(what, "step 9: the loss is not finite");
+  EXPECT_EQ(what, "step 9: the loss is not finite; the first values that are not are those of image");
   EXPECT_EQ(values(model.store.flat(Role::master)), before);
   for (const Role role : {Role::m, Role::v})
     for (const double x : values(model.store.flat(role))) ASSERT_EQ(x, 0);

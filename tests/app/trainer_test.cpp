@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "app/train_step.h"
 #include "model/checkpoint.h"
 #include "model/io/torch_pickle.h"
 #include "tests/app/tiny_run.h"
@@ -268,6 +269,41 @@ TEST_F(TrainerTest, WhatDoesNotFitTheCheckpointIsRefused) {
   other.model.num_classes = 3;
   EXPECT_NE(refusal(other, out).find("has 3 classes, but model.num_classes is 3 with a null class: it must be 4"),
             std::string::npos);
+}
+
+TEST_F(TrainerTest, ALossThatIsNotFiniteStopsWithTheModuleAndTheLastGoodCheckpoint) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    for (const std::string module : {"in_blocks.0", "mid_block", "out_blocks.0"}) {
+      SCOPED_TRACE(dtype + module);
+      RunConfig config = tiny_run(data_);
+      config.train.dtype = dtype;
+      config.train.max_steps = 10;
+      config.train.recompute = module == "mid_block";
+      const fs::path out = dir_ / (dtype + module);
+      run(config, out);
+      // Weights so large that the products overflow.
+      Context ctx({.threads = 1});
+      TrainedModel model(ctx, config.model, DType::f32, 1);
+      TrainState state = load_checkpoint(ctx, out / step_name(10), model.store);
+      const int id = model.store.find(module + ".mlp.fc1.weight");
+      ASSERT_GE(id, 0);
+      assign(model.store.view(Role::master, id), std::vector<double>(16 * 16, 3e38));
+      save_checkpoint(ctx, out, model.store, {.config = config.model}, state);
+      config.train.max_steps = 20;
+      config.train.warmup_steps = 0;
+      std::string said, hint;
+      try {
+        run(config, out);
+      } catch (const Error& e) {
+        said = e.what(), hint = e.hint();
+      }
+      EXPECT_NE(said.find("step 11: the loss is not finite; the first values that are not are those of " + module),
+                std::string::npos)
+          << said;
+      EXPECT_EQ(hint, "the last good checkpoint is " + (out / step_name(10)).string());
+      EXPECT_EQ(list_checkpoints(out)[0], out / step_name(10));
+    }
+  }
 }
 
 // U-ViT's own checkpoint folders can be trained on.
