@@ -40,8 +40,8 @@ class TrainedModel {
 };
 
 // One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.
-// step is 1-based. Throws Error, with weights and moments untouched, if the loss or the gradient is not finite; it names
-// the module, or the parameter, where that began.
+// step is 1-based. Throws Error, with weights and moments untouched, if the loss or the gradient is not finite; it
+// names the module, or the parameter, where that began.
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step);
 

@@ -29,7 +29,8 @@ struct RunOptions {
 // A program while it runs.
 class Program {
  public:
-  // name: "uvic-train", which lies where UVIC_BIN_DIR says, or a path. Threads of OpenMP do not spin: tests share their machine.
+  // name: "uvic-train", which lies where UVIC_BIN_DIR says, or a path. Threads of OpenMP do not spin: tests share their
+  // machine.
   Program(const std::string& name, const std::vector<std::string>& arguments, const RunOptions& options = {});
   ~Program();  // kills it if it still runs
   Program(const Program&) = delete;
