@@ -87,6 +87,13 @@ void validate(const RunConfig& c) {
              ": images have 3 channels; data.format: latents has others");
   UVIC_CHECK(!text || latents, "model.num_clip_token is ", c.model.num_clip_token,
              ": texts come with data.format: latents");
+  UVIC_CHECK(c.train.accumulate <= c.train.batch_size, "train.accumulate ", c.train.accumulate,
+             " is more than train.batch_size ", c.train.batch_size);
+  const std::vector<double>& rates = c.train.ema_rate;
+  for (size_t i = 1; i < rates.size(); ++i)
+    UVIC_CHECK(std::find(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(i), rates[i]) ==
+                   rates.begin() + static_cast<std::ptrdiff_t>(i),
+               "train.ema_rate has ", rates[i], " twice");
   UVIC_CHECK(c.train.init_score == 0 || c.model.qkv_bias, "train.init_score is ", c.train.init_score,
              ", which needs model.qkv_bias: true");
   UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || text, "sample.cfg_scale is ", c.sample.cfg_scale,

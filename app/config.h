@@ -38,6 +38,7 @@ struct DiffusionConfig {
 // Defaults: U-ViT's CIFAR-10 run.
 struct TrainConfig {
   int batch_size = 128;
+  int accumulate = 1;
   int64_t max_steps = 500000;
   double lr = 2e-4;
   int64_t warmup_steps = 2500;
@@ -47,13 +48,14 @@ struct TrainConfig {
   double eps = 1e-8;
   double weight_decay = 0.03;
   double grad_clip = 0;
-  double ema_rate = 0.9999;
+  std::vector<double> ema_rate{0.9999};
   double label_drop = 0;
   double init_score = 0;
   uint64_t seed = 1234;
   std::string dtype = "auto";
   int64_t save_every = 10000;
   int keep_last = 3;
+  int64_t keep_every = 0;
   int64_t log_every = 10;
   int threads = 0;
   bool recompute = false;
@@ -92,8 +94,8 @@ struct Range {
 
 // One setting: where its value lies, what it may be, what it means.
 struct Field {
-  using Value = std::variant<bool*, int*, int64_t*, uint64_t*, double*, std::string*, std::vector<std::string>*,
-                             std::vector<AttentionKind>*>;
+  using Value = std::variant<bool*, int*, int64_t*, uint64_t*, double*, std::vector<double>*, std::string*,
+                             std::vector<std::string>*, std::vector<AttentionKind>*>;
   std::string section;  // "train"
   std::string name;     // "batch_size"
   Value value;

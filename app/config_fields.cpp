@@ -85,7 +85,9 @@ void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
 
 void train_fields(std::vector<Field>& list, TrainConfig& t) {
   const Adder add{list, "train"};
-  add("batch_size", &t.batch_size, "images a step", between(1, 1 << 20));
+  add("batch_size", &t.batch_size, "images a step, of all processes together", between(1, 1 << 20));
+  add("accumulate", &t.accumulate, "parts that a process takes its images of a step in: the same step, in less memory",
+      between(1, 1 << 20));
   add("max_steps", &t.max_steps, "steps of the whole run", between(1, 1e9));
   add("lr", &t.lr, "learning rate after warm-up", Range{0, 1, true, false});
   add("warmup_steps", &t.warmup_steps, "steps over which it rises linearly from 0", between(0, 1e9));
@@ -96,7 +98,8 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("eps", &t.eps, "AdamW: added to the root", above(0));
   add("weight_decay", &t.weight_decay, "AdamW: decoupled decay", between(0, 1));
   add("grad_clip", &t.grad_clip, "largest norm of the gradient; 0: not clipped", at_least(0));
-  add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result", kBelowOne);
+  add("ema_rate", &t.ema_rate, "decay of the averaged weights, which are the result; of a list, the first's are",
+      kBelowOne);
   add("label_drop", &t.label_drop, "share of labels replaced by the null class, of texts by the empty one (p_uncond)",
       kBelowOne);
   add("init_score", &t.init_score,
@@ -106,7 +109,9 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("dtype", &t.dtype, "working precision; auto: bf16 where the processor is fast at it", {},
       {"auto", "f32", "bf16"});
   add("save_every", &t.save_every, "steps between checkpoints", between(1, 1e9));
-  add("keep_last", &t.keep_last, "checkpoints kept; 0: all", between(0, 1 << 20));
+  add("keep_last", &t.keep_last, "newest checkpoints kept; 0: all", between(0, 1 << 20));
+  add("keep_every", &t.keep_every, "checkpoints of steps that are a multiple of it are kept, too; 0: none",
+      between(0, 1e9));
   add("log_every", &t.log_every, "steps between lines of metrics.jsonl", between(1, 1e9));
   add("threads", &t.threads, "of the network; 0: one per processor", between(0, 4096));
   add("recompute", &t.recompute, "blocks run again in backward instead of keeping activations: less memory, more time");
@@ -142,6 +147,11 @@ std::string list_text(const std::vector<std::string>& items) {
 struct Printer {
   std::string operator()(const bool* v) const { return *v ? "true" : "false"; }
   std::string operator()(const double* v) const { return number_text(*v); }
+  std::string operator()(const std::vector<double>* v) const {
+    std::vector<std::string> numbers(v->size());
+    std::transform(v->begin(), v->end(), numbers.begin(), number_text);
+    return v->size() == 1 ? numbers[0] : concat("[", join(numbers), "]");
+  }
   std::string operator()(const std::string* v) const { return v->empty() ? "" : yaml_quote(*v); }
   std::string operator()(const std::vector<std::string>* v) const { return v->empty() ? "" : list_text(*v); }
   std::string operator()(const std::vector<AttentionKind>* v) const {

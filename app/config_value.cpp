@@ -12,6 +12,8 @@
 namespace uvic {
 namespace {
 
+constexpr size_t kMostNumbers = 4;  // of a list: averages, so far
+
 bool inside(const Range& r, double v) {
   return std::isfinite(v) && (r.min_open ? v > r.min : v >= r.min) && (r.max_open ? v < r.max : v <= r.max);
 }
@@ -41,6 +43,17 @@ struct Reader {
     std::transform(v.begin(), v.end(), v.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     *out = v == "true" || v == "yes" || v == "on";
     return *out || v == "false" || v == "no" || v == "off";
+  }
+  bool operator()(std::vector<double>* out) const {
+    if (setting.values.empty() || setting.values.size() > kMostNumbers) return false;
+    std::vector<double> numbers;
+    for (const std::string& text : setting.values) {
+      const std::optional<double> v = parse_number<double>(text);
+      if (!v || !inside(field.range, *v)) return false;
+      numbers.push_back(*v);
+    }
+    *out = numbers;
+    return true;
   }
   bool operator()(std::string* out) const {
     if (!single() || !chosen(setting.values[0])) return false;
@@ -73,6 +86,7 @@ struct Reader {
 struct TypeName {
   std::string operator()(const bool*) const { return "true or false"; }
   std::string operator()(const double*) const { return "a number"; }
+  std::string operator()(const std::vector<double>*) const { return "a number"; }
   std::string operator()(const std::string*) const { return "text"; }
   std::string operator()(const std::vector<std::string>*) const { return "a list of names"; }
   std::string operator()(const std::vector<AttentionKind>*) const { return "a list of kinds"; }
@@ -89,7 +103,9 @@ std::string expectation(const Field& field) {
   const std::string type = std::visit(TypeName{}, field.value), range = range_text(field.range);
   const bool list = type.starts_with("a list");
   if (!field.choices.empty()) return concat(list ? type + ", each " : "", "one of ", join(field.choices));
-  return range.empty() ? type : type + " " + range;
+  const bool several = std::holds_alternative<std::vector<double>*>(field.value);
+  return concat(type, range.empty() ? "" : " ", range,
+                several ? concat(" or a list of up to ", kMostNumbers, " such") : "");
 }
 
 void assign(const Field& field, const Setting& setting) {

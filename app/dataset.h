@@ -7,6 +7,7 @@
 #include "app/config.h"
 #include "app/data/index.h"
 #include "app/image_io.h"
+#include "app/rows.h"
 #include "kernels/core/memory.h"
 
 namespace uvic {
@@ -41,21 +42,23 @@ std::vector<uint32_t> epoch_order(uint64_t seed, int64_t epoch, int64_t size);
 struct Batch {
   OwnedTensor pixels;           // [B, h, w, 3] u8, host
   std::vector<int32_t> labels;  // [B]; -1 where the data set has none
-  int64_t first_sample = 0;     // global index of row 0: step * B
+  int64_t first_sample = 0;     // global index of row 0
 };
 
 struct LoaderOptions {
   int64_t batch_size = 0;
   int image_size = 0;  // pixels a side, after cropping
   uint64_t seed = 0;
-  int64_t start_step = 0;  // steps already done: the first batch is that of this step, counted from 0
+  int64_t start_step = 0;    // steps already done: the first batch is that of this step, counted from 0
+  int64_t sample_shift = 0;  // of a run that began with another batch size: see below
+  Rows rows;                 // of every batch that are made, where processes share it; none: all of them
 };
 
-// Batches in training order, decoded ahead by threads. Row r of step k is sample g = k B + r of the endless sequence of
-// epochs: which image, how cropped and whether flipped depends on (seed, g) alone, so a run resumed at step k continues
-// exactly, whatever the number of threads. Cropped images are kept in memory if they all fit in data.cache_mb.
-// A broken image is replaced by the next good one; when more than data.max_bad_share of the data set is broken, next()
-// throws an Error that counts and names them.
+// Batches in training order, decoded ahead by threads. Row r of step k is sample g = k B + sample_shift + r of the
+// endless sequence of epochs: which image, how cropped and whether flipped depends on (seed, g) alone, so a run resumed
+// at step k continues exactly, whatever the number of threads. Cropped images are kept in memory if they all fit in
+// data.cache_mb. A broken image is replaced by the next good one; when more than data.max_bad_share of the data set is
+// broken, next() throws an Error that counts and names them.
 class BatchLoader {
  public:
   // dataset must outlive the loader. Throws Error if it has fewer images than a batch.

@@ -86,8 +86,12 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
   e.tokens = config.model.tokens();
   e.dtype = dtype_of_name(t.dtype);
   e.step_flops = 3 * config.model.forward_flops() * t.batch_size;
-  e.memory = training_memory(config.model, t.batch_size, e.dtype, t.recompute);
-  e.other_activations = training_memory(config.model, t.batch_size, e.dtype, !t.recompute).activations;
+  const int64_t part = (t.batch_size + t.accumulate - 1) / t.accumulate;  // of a batch, in memory at a time
+  const auto memory = [&](bool recompute) {
+    return training_memory(config.model, part, e.dtype, recompute, static_cast<int>(t.ema_rate.size()));
+  };
+  e.memory = memory(t.recompute);
+  e.other_activations = memory(!t.recompute).activations;
   e.machine_memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   count_images(e, config.data);
   if (std::filesystem::is_directory(out))

@@ -1,6 +1,5 @@
 #include "app/run_folder.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <fstream>
 
@@ -11,10 +10,6 @@ std::string step_name(int64_t step) {
   char name[32];
   std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
   return name;
-}
-
-RunFolder::RunFolder(const fs::path& path, const RunConfig& config) : path_(path), config_(config) {
-  fs::create_directories(path);
 }
 
 fs::path RunFolder::checkpoint_to_resume(const std::string& how) const {
@@ -41,35 +36,34 @@ fs::path RunFolder::checkpoint_to_resume(const std::string& how) const {
 
 TrainState RunFolder::resume(Context& ctx, const std::string& how, ParamStore& store) {
   checkpoint_ = checkpoint_to_resume(how);
-  if (checkpoint_.empty()) return {.seed = config_.train.seed};
+  if (checkpoint_.empty()) return {.seed = config_.train.seed, .ema_rates = config_.train.ema_rate};
   const bool released = fs::exists(checkpoint_ / "nnet.pth");
-  TrainState state =
-      released ? load_released_checkpoint(ctx, checkpoint_, store) : load_checkpoint(ctx, checkpoint_, store);
+  TrainState state = released ? load_released_checkpoint(ctx, checkpoint_, store)
+                              : load_checkpoint(ctx, checkpoint_, store, config_.train.ema_rate);
   UVIC_CHECK(released || state.seed == config_.train.seed, checkpoint_.string(), ": was trained with seed ", state.seed,
              ", the config says ", config_.train.seed);
-  UVIC_CHECK(released || state.samples == state.step * config_.train.batch_size, checkpoint_.string(), ": has drawn ",
-             state.samples, " samples in ", state.step, " steps; train.batch_size must stay ",
-             state.samples / std::max<int64_t>(1, state.step));
+  if (released) state.samples = state.step * config_.train.batch_size;
   state.seed = config_.train.seed;
+  state.ema_rates = config_.train.ema_rate;
   saved_step_ = state.step;
   return state;
 }
 
 void RunFolder::begin(const TrainState& state) {
+  fs::create_directories(path_);
   std::ofstream out(path_ / "config.yaml");
   out << dump_config(config_);
   out.close();
   UVIC_CHECK(out, (path_ / "config.yaml").string(), ": cannot be written");
-  prune_checkpoints(path_, 0, state.step);
+  prune_checkpoints(path_, 0, 0, state.step);
 }
 
-void RunFolder::save(Context& ctx, const ParamStore& store, ModelInfo& info, TrainState& state) {
+void RunFolder::save(Context& ctx, const ParamStore& store, ModelInfo& info, const TrainState& state) {
   if (saved_step_ == state.step) return;
   info.step = state.step;
-  state.samples = state.step * config_.train.batch_size;
   checkpoint_ = save_checkpoint(ctx, path_, store, info, state);
   saved_step_ = state.step;
-  prune_checkpoints(path_, config_.train.keep_last, state.step);
+  prune_checkpoints(path_, config_.train.keep_last, config_.train.keep_every, state.step);
 }
 
 }  // namespace uvic

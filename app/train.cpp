@@ -47,7 +47,9 @@ int main(int argc, char** argv) {
     if (quiet) r.progress = Progress::Style::quiet;
     catch_signals();
     r.stop = &stop_requested;
+    r.world = world_from_environment();
     const TrainOutcome o = train(r);
+    if (r.world.rank > 0) return o.interrupted ? kExitInterrupted : 0;
     std::fprintf(stderr, "uvic-train: %s at step %lld; checkpoint %s\n", o.interrupted ? "interrupted" : "done",
                  static_cast<long long>(o.step), o.checkpoint.c_str());
     if (as_json) {

@@ -4,12 +4,17 @@
 #include <filesystem>
 
 #include "app/config.h"
-#include "app/dataset.h"
 #include "app/run_log.h"
 #include "app/train_step.h"
 #include "model/checkpoint.h"
 
 namespace uvic {
+
+// What the data set has done to the run so far.
+struct DataReport {
+  double wait_seconds = 0;  // that steps waited for data, in total
+  int64_t bad_images = 0;
+};
 
 // Where the numbers of steps become lines of a RunLog, one every train.log_every steps and one at the end. A line gives
 // the mean loss of the steps since the line before, far less noisy than one step's, and times of those since then that
@@ -21,7 +26,7 @@ class TrainLog {
 
   // After every step, which state.step counts already. Adds to state's sum of losses, and where a line is due, writes
   // it and starts the next sums. Returns the loss to show: the line's, or else the step's.
-  double step(const StepResult& result, const BatchLoader& loader, TrainState& state);
+  double step(const StepResult& result, const DataReport& data, TrainState& state);
   // See RunLog.
   void preview(int64_t step, const std::filesystem::path& png) { lines_.preview(step, png); }
 

@@ -22,6 +22,15 @@ Tensor make_target(Context& ctx, const StepInputs& in, Prediction prediction) {
   return v;
 }
 
+// The loss weights of in's samples, so that their mean becomes their share of the step's mean.
+Tensor shared_weight(Context& ctx, const StepInputs& in, double share) {
+  if (share == 1) return in.weight;
+  Tensor weight = ctx.like(in.alpha);
+  for (int64_t b = 0; b < weight.numel(); ++b)
+    weight.data<float>()[b] = static_cast<float>(share * (in.weight ? double{in.weight.data<float>()[b]} : 1.0));
+  return weight;
+}
+
 }  // namespace
 
 void LevelLosses::add(float t, float loss) {
@@ -32,30 +41,47 @@ void LevelLosses::add(float t, float loss) {
 
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step) {
+  StepResult result;
+  zero(ctx, model.store.flat(Role::grad));
+  add_gradients(ctx, model, in, prediction, 1, step, result);
+  finish_step(ctx, model, optimizer, step, result);
+  return result;
+}
+
+void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
+                   int64_t step, StepResult& result, const UViC::GradientsDone& done) {
   auto scope = ctx.scope("train");
   Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0);
   Tensor loss = ctx.like(in.alpha);
+  const Tensor weight = shared_weight(ctx, in, share);
   noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
   UViC::Saved saved{.recompute = model.recompute};
   model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
-  mse(ctx, out, make_target(ctx, in, prediction), in.weight, loss, dout);
+  mse(ctx, out, make_target(ctx, in, prediction), weight, loss, dout);
 
-  StepResult result;
   const float* per_sample = loss.data<float>();
-  result.loss_per_sample.assign(per_sample, per_sample + loss.numel());
+  result.loss_per_sample.insert(result.loss_per_sample.end(), per_sample, per_sample + loss.numel());
   for (int64_t b = 0; b < loss.numel(); ++b) result.levels.add(in.t.data<float>()[b], per_sample[b]);
-  for (size_t b = 0; b < result.loss_per_sample.size(); ++b)
-    result.loss += double{result.loss_per_sample[b]} * (in.weight ? double{in.weight.data<float>()[b]} : 1.0);
-  result.loss /= static_cast<double>(result.loss_per_sample.size());
-  UVIC_CHECK(std::isfinite(result.loss), "step ", step, ": the loss is not finite");
+  double sum = 0;
+  for (int64_t b = 0; b < loss.numel(); ++b)
+    sum += double{per_sample[b]} * (weight ? double{weight.data<float>()[b]} : 1.0);
+  result.loss += sum / static_cast<double>(loss.numel());
+  if (!std::isfinite(result.loss)) {
+    const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
+    fail("step ", step, ": the loss is not finite; the first values that are not are ",
+         module.empty() ? "the loss itself" : "those of " + module);
+  }
 
-  zero(ctx, model.store.flat(Role::grad));
-  model.net.backward(ctx, saved, dout);
+  model.net.backward(ctx, saved, dout, {}, {}, done);
+}
+
+void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step,
+                 StepResult& result) {
+  auto scope = ctx.scope("train");
   auto update_scope = ctx.scope("update");
   const UpdateInfo info = update(ctx, optimizer, step, model.store);
   result.lr = info.lr;
   result.grad_norm = info.grad_norm;
-  return result;
 }
 
 }  // namespace uvic

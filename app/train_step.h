@@ -37,11 +37,12 @@ struct StepResult {
 // Everything that is trained: the network over its parameters.
 class TrainedModel {
  public:
-  // Allocates every role in dtype's working precision, and the released initialisation; with init_score > 0, attention
-  // starts as start_scores_at says.
-  TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0)
+  // Allocates every role in dtype's working precision, with so many averages, and the released initialisation; with
+  // init_score > 0, attention starts as start_scores_at says.
+  TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0,
+               size_t averages = 1)
       : store(ctx.device()), net(store, config) {
-    store.allocate_for_training(dtype);
+    store.allocate_for_training(dtype, averages);
     store.initialise(ctx, seed);
     if (init_score > 0) start_scores_at(ctx, store, config, init_score);
   }
@@ -51,8 +52,18 @@ class TrainedModel {
 };
 
 // One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.
-// step is 1-based. Throws Error, with weights and moments untouched, if the loss or the gradient is not finite.
+// step is 1-based. Throws Error, with weights and moments untouched, if the loss or the gradient is not finite; it
+// names the module, or the parameter, where that began.
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step);
+
+// The same for a step whose samples do not come all at once: zero the gradients, then add_gradients() for each part,
+// then finish_step().
+
+// in holds share of the step's samples (all shares: 1). Adds what they give to the gradients and to result's losses;
+// done: see UViC::backward.
+void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
+                   int64_t step, StepResult& result, const UViC::GradientsDone& done = {});
+void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step, StepResult& result);
 
 }  // namespace uvic

@@ -1,12 +1,16 @@
 #include "app/trainer.h"
 
+#include <optional>
+
 #include "app/dataset.h"
+#include "app/gradient_sum.h"
 #include "app/loaded_model.h"
 #include "app/preview.h"
 #include "app/run_folder.h"
 #include "app/train_log.h"
 #include "app/train_step.h"
 #include "app/training_draws.h"
+#include "kernels/ops/pointwise.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -22,7 +26,7 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
           .lr_schedule = c.lr_schedule == "cosine" ? LrSchedule::cosine : LrSchedule::constant,
           .max_steps = c.max_steps,
           .grad_clip = c.grad_clip,
-          .ema_rate = c.ema_rate};
+          .ema_rates = c.ema_rate};
 }
 
 void check_classes(const Dataset& data, const UViCConfig& model) {
@@ -47,13 +51,21 @@ class Run {
   TrainOutcome loop();
 
  private:
+  int threads() const { return config_.train.threads > 0 ? config_.train.threads : processes_.threads(); }
+  Rows own_rows() const;
+  TrainState resume();
   StepResult step();
-  bool stopped() const { return request_.stop && *request_.stop; }
+  std::string what_is_left() const;
+  DataReport share(StepResult& result);
+  void after_step(const StepResult& result, const DataReport& data);
+  bool stopped() const;
   bool last() const { return state_.step == config_.train.max_steps; }
-  void save() { folder_.save(ctx_, model_.store, info_, state_); }
+  void save();
 
   const TrainRequest& request_;
   const RunConfig& config_;
+  Processes processes_;
+  Rows rows_;  // of every batch: this process's
   RunFolder folder_;
   Dataset data_;
   Context ctx_;
@@ -63,18 +75,21 @@ class Run {
   TrainingDraws draws_;
   TrainState state_;
   Progress progress_;
-  TrainLog log_;
+  std::optional<TrainLog> log_;  // in the first process
   BatchLoader loader_;
+  double loss_ = 0;
 };
 
 Run::Run(const TrainRequest& request)
     : request_(request),
       config_(request.config),
+      processes_(request.world),
+      rows_(own_rows()),
       folder_(request.out, config_),
       data_(config_.data),
-      ctx_({.device = request.device, .threads = config_.train.threads}),
+      ctx_({.device = request.device, .threads = threads()}),
       model_((check_classes(data_, config_.model), ctx_), config_.model, dtype_of_name(config_.train.dtype),
-             config_.train.seed, config_.train.init_score),
+             config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
       info_{.config = config_.model,
             .schedule = config_.diffusion.schedule,
             .prediction = config_.diffusion.prediction,
@@ -82,54 +97,126 @@ Run::Run(const TrainRequest& request)
             .train_config = dump_config(without_own_folders(config_))},
       schedule_(schedule_of(config_.diffusion.schedule)),
       draws_(config_, schedule_),
-      state_(folder_.resume(ctx_, request.resume, model_.store)),
-      progress_("train", "step", config_.train.max_steps, request.progress, state_.step),
-      log_(request.out, config_, ctx_, state_),
+      state_(resume()),
+      progress_("train", "step", config_.train.max_steps,
+                processes_.first() ? request.progress : Progress::Style::quiet, state_.step),
       loader_(data_, config_.data,
               {.batch_size = config_.train.batch_size,
                .image_size = config_.model.img_size,
                .seed = config_.train.seed,
-               .start_step = state_.step}) {
+               .start_step = state_.step,
+               .sample_shift = state_.samples - state_.step * config_.train.batch_size,
+               .rows = rows_}) {
   model_.recompute = config_.train.recompute;
+  if (!processes_.first()) return;
   folder_.begin(state_);
+  log_.emplace(request.out, config_, ctx_, state_);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
 
+Rows Run::own_rows() const {
+  const int64_t parts = int64_t{processes_.size()} * config_.train.accumulate;
+  UVIC_CHECK(config_.train.batch_size >= parts, "train.batch_size ", config_.train.batch_size, " is too small for ",
+             processes_.size(), " processes that take their images in ", config_.train.accumulate, " parts");
+  return Rows{0, config_.train.batch_size}.part(processes_.rank(), processes_.size());
+}
+
+// The first process reads, and the others get what it read: they need not see its files.
+TrainState Run::resume() {
+  TrainState state;
+  if (processes_.first()) state = folder_.resume(ctx_, request_.resume, model_.store);
+  if (processes_.alone()) return state;
+  int64_t numbers[] = {state.step, state.samples, folder_.checkpoint().empty()};
+  processes_.copy_from_first(numbers);
+  state.step = numbers[0], state.samples = numbers[1], state.world_size = processes_.size();
+  if (numbers[2]) return state;  // all have made the same weights
+  for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
+    if (const Tensor all = model_.store.flat(role)) processes_.copy_from_first(all);
+  model_.store.use(ctx_, Role::master);
+  return state;
+}
+
 StepResult Run::step() {
-  ctx_.arena().reset();
   const Batch batch = loader_.next();
-  try {
-    return train_step(ctx_, model_, draws_.draw(ctx_, batch, state_.step), prediction_of(config_.diffusion.prediction),
-                      optimizer_of(config_.train), state_.step + 1);
-  } catch (const Error& e) {
-    const std::string scope = ctx_.take_failed_scope();
-    throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"),
-                folder_.checkpoint().empty() ? "nothing was saved yet; a smaller train.lr may help"
-                                             : concat("the last good checkpoint is ", folder_.checkpoint().string()));
+  const Rows all{0, rows_.count()};
+  const int parts = config_.train.accumulate;
+  StepResult result;
+  GradientSum gradients(processes_, model_.store.flat(Role::grad));
+  zero(ctx_, model_.store.flat(Role::grad));
+  for (int i = 0; i < parts; ++i) {
+    ctx_.arena().reset();
+    const Rows rows = all.part(i, parts);
+    const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
+    const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
+    UViC::GradientsDone done;  // only the last part's gradients are the step's
+    if (i + 1 == parts) done = [&](int64_t begin, int64_t end) { gradients.done(begin, end); };
+    add_gradients(ctx_, model_, in, prediction_of(config_.diffusion.prediction), share, state_.step + 1, result, done);
+  }
+  gradients.finish();
+  finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
+  return result;
+}
+
+// For the one whose run has failed.
+std::string Run::what_is_left() const {
+  if (!processes_.first()) return concat("the last good checkpoint is the newest in ", folder_.path().string());
+  return folder_.checkpoint().empty() ? "nothing was saved yet; a smaller train.lr may help"
+                                      : concat("the last good checkpoint is ", folder_.checkpoint().string());
+}
+
+// Makes result's losses those of all processes, and counts what their loaders met.
+DataReport Run::share(StepResult& result) {
+  double numbers[] = {result.loss, loader_.wait_seconds(), static_cast<double>(loader_.bad_images())};
+  processes_.sum(numbers);
+  processes_.sum(result.levels.sum);
+  processes_.sum(result.levels.samples);
+  result.loss = numbers[0];
+  return {numbers[1] / processes_.size(), static_cast<int64_t>(numbers[2])};
+}
+
+// One process's signal stops all of them before the same step.
+bool Run::stopped() const {
+  double stop[] = {request_.stop && *request_.stop ? 1.0 : 0.0};
+  processes_.sum(stop);
+  return stop[0] > 0;
+}
+
+void Run::save() {
+  if (processes_.first()) folder_.save(ctx_, model_.store, info_, state_);
+}
+
+// Of the first process: what is to be seen of a step.
+void Run::after_step(const StepResult& result, const DataReport& data) {
+  loss_ = log_->step(result, data, state_);
+  char note[32];
+  std::snprintf(note, sizeof note, "loss %.4f", loss_);
+  progress_.update(state_.step, note);
+  if (config_.sample.every > 0 && (last() || state_.step % config_.sample.every == 0)) {
+    const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
+    write_preview(ctx_, config_, model_, schedule_, grid);
+    log_->preview(state_.step, grid);
   }
 }
 
 TrainOutcome Run::loop() {
-  double loss = 0;
   while (state_.step < config_.train.max_steps && !stopped()) {
-    const StepResult result = step();
-    ++state_.step;
-    loss = log_.step(result, loader_, state_);
-    char note[32];
-    std::snprintf(note, sizeof note, "loss %.4f", loss);
-    progress_.update(state_.step, note);
-    if (config_.sample.every > 0 && (last() || state_.step % config_.sample.every == 0)) {
-      const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
-      write_preview(ctx_, config_, model_, schedule_, grid);
-      log_.preview(state_.step, grid);
+    StepResult result;
+    try {
+      result = step();
+    } catch (const Error& e) {
+      const std::string scope = ctx_.take_failed_scope();
+      throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"), what_is_left());
     }
+    ++state_.step, state_.samples += config_.train.batch_size;
+    const DataReport data = share(result);
+    if (processes_.first()) after_step(result, data);
     if (last() || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;
   if (interrupted) save();
   progress_.finish();
   for (const std::string& bad : loader_.bad_examples()) std::fprintf(stderr, "uvic-train: skipped %s\n", bad.c_str());
-  return {state_.step, folder_.checkpoint(), loss, interrupted};
+  return {state_.step, folder_.checkpoint(), loss_, interrupted};
 }
 
 }  // namespace
@@ -138,7 +225,12 @@ TrainOutcome train(const TrainRequest& request) {
   if (request.config.data.format == "latents")
     throw Error("data.format is latents: training on latents and texts is not built yet",
                 "--dry-run tells what such a run would cost; images can be trained on");
-  return Run(request).loop();
+  if (request.world.size == 1) return Run(request).loop();
+  try {
+    return Run(request).loop();
+  } catch (const Error& e) {
+    throw Error(concat("process ", request.world.rank, " of ", request.world.size, ": ", e.what()), e.hint());
+  }
 }
 
 }  // namespace uvic

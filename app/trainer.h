@@ -6,6 +6,7 @@
 
 #include "app/config.h"
 #include "app/progress.h"
+#include "app/world.h"
 #include "kernels/core/context.h"
 
 namespace uvic {
@@ -17,6 +18,7 @@ struct TrainRequest {
   Device device;
   Progress::Style progress = Progress::Style::automatic;
   const volatile std::sig_atomic_t* stop = nullptr;  // becomes non-zero: save and return
+  World world;  // processes that train together: each takes its share of every batch; the first alone writes
 };
 
 struct TrainOutcome {
@@ -28,7 +30,8 @@ struct TrainOutcome {
 
 // Trains until config.train.max_steps or until *stop, and leaves in out: config.yaml (resolved), metrics.jsonl,
 // samples/step-<8 digits>.png and the checkpoints. Every draw is keyed by (seed, step, sample index), so a run that was
-// killed and resumed ends with the same bits as one that was not. Throws Error; what was saved before stays.
+// killed and resumed ends with the same bits as one that was not. Throws Error; what was saved before stays. Processes
+// that train together all call this, with the same request but for world.rank.
 TrainOutcome train(const TrainRequest& request);
 
 }  // namespace uvic

@@ -33,13 +33,14 @@ double TrainingDraws::loss_weight(const NoiseLevel& level) const {
   return 1;
 }
 
-StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step) const {
+StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, Rows rows) const {
+  if (rows.count() == 0) rows = {0, batch.pixels.tensor.dim(0)};
   const UViCConfig& model = config_.model;
-  const int64_t count = batch.pixels.tensor.dim(0);
+  const int64_t count = rows.count();
   const uint64_t seed = config_.train.seed;
   StepInputs in;
   in.x0 = ctx.empty(DType::f32, {count, model.in_chans, model.img_size, model.img_size});
-  pixels_to_image(ctx, batch.pixels.tensor, in.x0);
+  pixels_to_image(ctx, batch.pixels.tensor.rows(rows.begin, rows.end), in.x0);
 
   in.alpha = ctx.empty(DType::f32, {count});
   in.sigma = ctx.like(in.alpha);
@@ -49,7 +50,7 @@ StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step) c
   std::vector<RandomKey> noise_keys;
   for (int64_t b = 0; b < count; ++b) {
     RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
-                  static_cast<uint32_t>(batch.first_sample + b)};
+                  static_cast<uint32_t>(batch.first_sample + rows.begin + b)};
     const NoiseLevel level = schedule_.at(time(philox(key, 0)));
     in.alpha.data<float>()[b] = static_cast<float>(level.alpha);
     in.sigma.data<float>()[b] = static_cast<float>(level.sigma);
@@ -58,7 +59,8 @@ StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step) c
     if (model.num_classes > 0) {
       key.stream = Stream::label_drop;
       const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
-      in.conditions.y.data<int32_t>()[b] = drop ? model.num_classes - 1 : batch.labels[static_cast<size_t>(b)];
+      in.conditions.y.data<int32_t>()[b] =
+          drop ? model.num_classes - 1 : batch.labels[static_cast<size_t>(rows.begin + b)];
     }
     key.stream = Stream::training_noise;
     noise_keys.push_back(key);

@@ -13,8 +13,8 @@ class TrainingDraws {
  public:
   TrainingDraws(const RunConfig& config, const Schedule& schedule);
 
-  // step counts from 0. The tensors lie in ctx's arena.
-  StepInputs draw(Context& ctx, const Batch& batch, int64_t step) const;
+  // Of rows of batch (none: all of them); step counts from 0. The tensors lie in ctx's arena.
+  StepInputs draw(Context& ctx, const Batch& batch, int64_t step, Rows rows = {}) const;
 
  private:
   // t in [0, 1) from a block of random words; of a discrete schedule, the knot that ends the part of [0, 1) it falls

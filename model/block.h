@@ -65,6 +65,7 @@ class Block {
   // Overwrites dskip and dx_in, the gradient at x, which is dx itself unless the block takes a skip.
   void backward(Context& ctx, const Saved& s, Tensor dx, Tensor dx_in, Tensor dskip) const;
 
+  const std::string& name() const { return name_; }
   bool takes_skip() const { return skip_.has_value(); }
 
  private:

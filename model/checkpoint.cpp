@@ -20,8 +20,18 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 namespace {
 
-constexpr std::array<Role, 4> kStateRoles{Role::master, Role::ema, Role::m, Role::v};
 constexpr const char* kTemporary = ".tmp-";
+
+std::vector<Role> state_roles(size_t averages) {
+  std::vector<Role> roles{Role::master, Role::m, Role::v};
+  for (size_t k = 0; k < averages; ++k) roles.insert(roles.begin() + 1 + static_cast<std::ptrdiff_t>(k), kEmaRoles[k]);
+  return roles;
+}
+
+size_t averages_of(const ParamStore& store) {
+  return static_cast<size_t>(
+      std::count_if(kEmaRoles.begin(), kEmaRoles.end(), [&](Role role) { return !store.flat(role).empty(); }));
+}
 
 std::string state_name(Role role, const std::string& parameter) { return concat(name_of(role), "/", parameter); }
 
@@ -78,9 +88,17 @@ json read_state(const fs::path& folder) {
 void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store, const ModelInfo& info,
                   const TrainState& state) {
   fs::create_directory(folder);
-  save_model(ctx, folder / "model.safetensors", store, Role::ema, DType::f32, info);
+  const size_t averages = averages_of(store);
+  UVIC_CHECK(state.ema_rates.empty() || state.ema_rates.size() == averages, state.ema_rates.size(), " rates for ",
+             averages, " averages");
+  std::vector<std::string> files{"model.safetensors", "state.safetensors"};
+  save_model(ctx, folder / files[0], store, Role::ema, DType::f32, info);
+  for (size_t k = 1; k < state.ema_rates.size(); ++k) {
+    files.push_back(concat("model-ema-", json(state.ema_rates[k]).dump(), ".safetensors"));
+    save_model(ctx, folder / files.back(), store, kEmaRoles[k], DType::f32, info);
+  }
   std::vector<NamedTensor> tensors;
-  for (const Role role : kStateRoles)
+  for (const Role role : state_roles(averages))
     for (size_t id = 0; id < store.params().size(); ++id)
       tensors.push_back({state_name(role, store.params()[id].name), store.view(role, static_cast<int>(id))});
   write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}});
@@ -91,11 +109,12 @@ void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store,
            {"world_size", state.world_size},
            {"loss_sum", state.loss_sum},
            {"loss_steps", state.loss_steps},
+           {"ema_rates", state.ema_rates},
            {"level_loss_sum", state.level_loss_sum},
            {"level_loss_samples", state.level_loss_samples},
            {"config", info.train_config},
            {"files", json::object()}};
-  for (const char* name : {"model.safetensors", "state.safetensors"}) {
+  for (const std::string& name : files) {
     const FileSum sum = sum_file(folder / name);
     out["files"][name] = {{"bytes", sum.bytes}, {"crc32", sum.crc32}};
   }
@@ -127,19 +146,31 @@ fs::path save_checkpoint(Context& ctx, const fs::path& run, const ParamStore& st
   return folder;
 }
 
-TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& store) {
+TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& store,
+                           const std::vector<double>& ema_rates) {
   verify_checkpoint(folder);
   const json state = read_state(folder);
+  const std::vector<double> saved_rates = state.value("ema_rates", std::vector<double>{});
+  const size_t saved = std::max<size_t>(1, saved_rates.size());
+  const auto source = [&](Role role) {  // what role is called in the file
+    const auto k = static_cast<size_t>(std::find(kEmaRoles.begin(), kEmaRoles.end(), role) - kEmaRoles.begin());
+    if (k == kEmaRoles.size()) return role;
+    if (k >= ema_rates.size()) return kEmaRoles[k < saved ? k : 0];
+    const auto at = std::find(saved_rates.begin(), saved_rates.end(), ema_rates[k]);
+    return kEmaRoles[at == saved_rates.end() ? 0 : static_cast<size_t>(at - saved_rates.begin())];
+  };
   const SafetensorsFile file(folder / "state.safetensors");
-  UVIC_CHECK(file.names().size() == kStateRoles.size() * store.params().size(), file.path().string(), " holds ",
-             file.names().size(), " tensors, this model needs ", kStateRoles.size() * store.params().size());
-  for (const Role role : kStateRoles) {
+  const size_t wanted = state_roles(saved).size() * store.params().size();
+  UVIC_CHECK(file.names().size() == wanted, file.path().string(), " holds ", file.names().size(),
+             " tensors, this model needs ", wanted);
+  for (const Role role : state_roles(averages_of(store))) {
     for (size_t id = 0; id < store.params().size(); ++id) {
       const ParamStore::Param& p = store.params()[id];
-      const Tensor saved = file.tensor(state_name(role, p.name));
-      UVIC_CHECK(saved.shape() == p.shape, file.path().string(), ": ", state_name(role, p.name), " is ", saved.shape(),
+      const std::string name = state_name(source(role), p.name);
+      const Tensor value = file.tensor(name);
+      UVIC_CHECK(value.shape() == p.shape, file.path().string(), ": ", name, " is ", value.shape(),
                  ", this model needs ", p.shape);
-      convert(saved, store.view(role, static_cast<int>(id)));
+      convert(value, store.view(role, static_cast<int>(id)));
     }
   }
   store.use(ctx, Role::master);
@@ -149,6 +180,7 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
           .world_size = state.value("world_size", 1),
           .loss_sum = state.value("loss_sum", 0.0),
           .loss_steps = state.value("loss_steps", int64_t{0}),
+          .ema_rates = saved_rates,
           .level_loss_sum = state.value("level_loss_sum", std::array<double, 4>{}),
           .level_loss_samples = state.value("level_loss_samples", std::array<double, 4>{})};
 }
@@ -194,7 +226,7 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run,
   return {};
 }
 
-void prune_checkpoints(const fs::path& run, int keep_last, int64_t step) {
+void prune_checkpoints(const fs::path& run, int keep_last, int64_t keep_every, int64_t step) {
   std::vector<fs::path> doomed;
   for (const auto& entry : fs::directory_iterator(run))
     if (entry.path().filename().string().starts_with(kTemporary)) doomed.push_back(entry.path());
@@ -203,6 +235,7 @@ void prune_checkpoints(const fs::path& run, int keep_last, int64_t step) {
   std::error_code ignored;  // what cannot be removed does no harm
   if (keep_last > 0) {
     for (size_t i = static_cast<size_t>(keep_last); i < checkpoints.size(); ++i) {
+      if (keep_every > 0 && *checkpoint_step(checkpoints[i]) % keep_every == 0) continue;
       // Renamed before it is emptied: a kill in between must not leave half a folder under a checkpoint's name.
       const fs::path renamed = run / (kTemporary + std::string("old-") + checkpoints[i].filename().string());
       fs::rename(checkpoints[i], renamed, ignored);

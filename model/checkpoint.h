@@ -19,17 +19,21 @@ struct TrainState {
   // Of the steps since the last line of metrics.jsonl: a resumed run's next line covers them too.
   double loss_sum = 0;
   int64_t loss_steps = 0;
+  std::vector<double> ema_rates;  // of the averages; empty in checkpoints from before there could be several
   std::array<double, 4> level_loss_sum{}, level_loss_samples{};  // by quarter of the noise levels
 };
 
-// Writes run/step-<8 digits>/ with model.safetensors (EMA), state.safetensors (master, ema, m, v) and state.json (with
-// a checksum of each file): into a temporary folder, fsynced, then renamed, so that a folder with that name is always
-// whole. Returns it. Throws Error naming the path (full disk, no permission); older checkpoints are untouched then.
+// Writes run/step-<8 digits>/ with model.safetensors (EMA), model-ema-<rate>.safetensors of every further average,
+// state.safetensors (master, each ema, m, v) and state.json (with a checksum of each file): into a temporary folder,
+// fsynced, then renamed, so that a folder with that name is always whole. Returns it. Throws Error naming the path
+// (full disk, no permission); older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(Context& ctx, const std::filesystem::path& run, const ParamStore& store,
                                       const ModelInfo& info, const TrainState& state);
 
-// Reads one back into every role of store, after verifying it. Throws Error if it is not whole or does not fit.
-TrainState load_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store);
+// Reads one back into every role of store, after verifying it. Averages are found by ema_rates, those of store's: one
+// that the checkpoint lacks goes on from its first. Throws Error if it is not whole or does not fit.
+TrainState load_checkpoint(Context& ctx, const std::filesystem::path& folder, ParamStore& store,
+                           const std::vector<double>& ema_rates = {});
 
 // The step in a name like "step-00012000"; nothing for any other name.
 std::optional<int64_t> checkpoint_step(const std::filesystem::path& folder);
@@ -45,9 +49,10 @@ std::optional<std::filesystem::path> newest_checkpoint(
     const std::filesystem::path& run,
     const std::function<void(const std::filesystem::path&, const std::string&)>& refused);
 
-// Removes what killed saves left behind in run, and all but the newest keep_last checkpoints (0: keeps all) of those up
-// to step: later ones are not this run's, which was resumed before them.
-void prune_checkpoints(const std::filesystem::path& run, int keep_last, int64_t step);
+// Removes what killed saves left behind in run, and of the checkpoints up to step all but the newest keep_last (0:
+// keeps all) and those of multiples of keep_every (0: none). Later ones are not this run's, which was resumed before
+// them.
+void prune_checkpoints(const std::filesystem::path& run, int keep_last, int64_t keep_every, int64_t step);
 
 // Reads a folder that U-ViT's TrainState.save wrote (step.pth, nnet.pth, nnet_ema.pth, optimizer.pth) into every role
 // of store.

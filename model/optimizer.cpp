@@ -19,7 +19,7 @@ double learning_rate(const OptimizerConfig& config, int64_t step) {
 UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, ParamStore& store) {
   const double norm = std::sqrt(squared_norm(ctx, store.flat(Role::grad)));
   if (!std::isfinite(norm)) {
-    for (size_t id = 0; id < store.params().size(); ++id) {
+    for (size_t id = store.params().size(); id-- > 0;) {
       const Tensor g = store.grad(static_cast<int>(id));
       UVIC_CHECK(std::isfinite(squared_norm(ctx, g.view({g.numel()}))), "step ", step, ": the gradient of ",
                  store.params()[id].name, " is not finite");
@@ -31,12 +31,14 @@ UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, Par
               .beta2 = config.beta2,
               .eps = config.eps,
               .weight_decay = config.weight_decay,
-              .step = step,
-              .ema_rate = config.ema_rate};
+              .step = step};
   if (config.grad_clip > 0 && norm > config.grad_clip) a.grad_scale = config.grad_clip / norm;
+  std::vector<Average> averages;
+  for (size_t k = 0; k < config.ema_rates.size(); ++k)
+    averages.push_back({store.flat(kEmaRoles.at(k)), config.ema_rates[k]});
   const bool separate = store.dtype() != DType::f32;
   adamw_ema(ctx, a, store.flat(Role::master), store.flat(Role::grad), store.flat(Role::m), store.flat(Role::v),
-            store.flat(Role::ema), separate ? store.flat(Role::working) : Tensor{});
+            averages, separate ? store.flat(Role::working) : Tensor{});
   return {a.lr, norm};
 }
 

@@ -25,7 +25,7 @@ float initial_value(const ParamStore::Param& p, uint64_t seed, uint32_t id, int6
 }  // namespace
 
 const char* name_of(Role role) {
-  constexpr const char* kNames[] = {"master", "working", "grad", "m", "v", "ema"};
+  constexpr const char* kNames[] = {"master", "working", "grad", "m", "v", "ema", "ema1", "ema2", "ema3"};
   return kNames[static_cast<size_t>(role)];
 }
 
@@ -73,10 +73,13 @@ void ParamStore::allocate_for_inference(DType dtype) {
   working_ = owned(Role::working).tensor;
 }
 
-void ParamStore::allocate_for_training(DType dtype) {
+void ParamStore::allocate_for_training(DType dtype, size_t averages) {
+  UVIC_CHECK(1 <= averages && averages <= kEmaRoles.size(), "ParamStore: ", averages, " averages, wanted 1 to ",
+             kEmaRoles.size());
   dtype_ = dtype;
-  for (const Role role : {Role::master, Role::grad, Role::m, Role::v, Role::ema})
+  for (const Role role : {Role::master, Role::grad, Role::m, Role::v})
     owned(role) = OwnedTensor(device_, DType::f32, {size_});
+  for (size_t k = 0; k < averages; ++k) owned(kEmaRoles[k]) = OwnedTensor(device_, DType::f32, {size_});
   if (dtype != DType::f32) owned(Role::working) = OwnedTensor(device_, dtype, {size_});
   working_ = dtype == DType::f32 ? owned(Role::master).tensor : owned(Role::working).tensor;
 }
@@ -102,7 +105,8 @@ void ParamStore::initialise(Context& ctx, uint64_t seed) {
   }
   if (!training) return cast(ctx, host.tensor, working_);
   cast(ctx, host.tensor, flat(Role::master));
-  cast(ctx, host.tensor, flat(Role::ema));
+  for (const Role role : kEmaRoles)
+    if (const Tensor ema = flat(role)) cast(ctx, host.tensor, ema);
   use(ctx, Role::master);
 }
 

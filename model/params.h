@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,10 @@ namespace uvic {
 // standard deviations out, so it is a plain normal; label_emb and the convolutions keep PyTorch's defaults.)
 enum class Init : uint8_t { zeros, ones, normal_002, normal_1, uniform_fan_in };
 
-// What a flat copy of all parameters is for. working is what ops read, in the run's dtype; the others are f32.
-enum class Role : uint8_t { master, working, grad, m, v, ema };
+// What a flat copy of all parameters is for. working is what ops read, in the run's dtype; the others are f32. ema is
+// the average that is the result of training; a run may keep others.
+enum class Role : uint8_t { master, working, grad, m, v, ema, ema1, ema2, ema3 };
+constexpr std::array<Role, 4> kEmaRoles{Role::ema, Role::ema1, Role::ema2, Role::ema3};
 const char* name_of(Role role);
 
 // Every parameter of a network, in one flat piece of memory a role: one kernel updates all, one write saves all. add()
@@ -36,11 +39,13 @@ class ParamStore {
   int add_linear(std::string name, int64_t out, int64_t in, int inputs = 1);  // a weight [out, inputs * in]
   const std::vector<Param>& params() const { return params_; }
   int64_t count() const;                    // learnable numbers
+  int64_t size() const { return size_; }    // elements of a flat role: what lies between parameters is counted, too
   int find(const std::string& name) const;  // -1 if there is none
 
-  // Inference: the working role only. Training: every role, zero-filled; in f32 working is master itself.
+  // Inference: the working role only. Training: every role, with 1 to 4 averages, zero-filled; in f32 working is master
+  // itself.
   void allocate_for_inference(DType dtype);
-  void allocate_for_training(DType dtype);
+  void allocate_for_training(DType dtype, size_t averages = 1);
 
   // Inference, once the weights are final: keeps those of linear layers in the backend's order as well.
   void prepack(Context& ctx);
@@ -65,7 +70,7 @@ class ParamStore {
   std::vector<Param> params_;
   int64_t size_ = 0;
   DType dtype_ = DType::f32;
-  OwnedTensor roles_[6];
+  OwnedTensor roles_[9];
   Tensor working_;
   std::vector<OwnedTensor> prepacked_;  // by parameter, or none at all
 };

@@ -40,7 +40,8 @@ TrainState load_released_checkpoint(Context& ctx, const fs::path& folder, ParamS
   TrainState state;
   state.step = static_cast<int64_t>(*step);
   load_weights(ctx, read_weights(folder / "nnet.pth"), store, Role::master);
-  load_weights(ctx, read_weights(folder / "nnet_ema.pth"), store, Role::ema);
+  for (const Role role : kEmaRoles)
+    if (store.flat(role)) load_weights(ctx, read_weights(folder / "nnet_ema.pth"), store, role);
   load_moments(folder / "optimizer.pth", store, state.step);
   store.use(ctx, Role::master);
   return state;

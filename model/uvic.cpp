@@ -4,19 +4,22 @@
 #include <cmath>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/update.h"
 
 namespace uvic {
 namespace {
 
-std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config) {
+std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config, std::vector<int64_t>& begins) {
   std::vector<Block> blocks;
   const int half = config.depth / 2;
   for (int i = 0; i < config.blocks(); ++i) {
     const std::string name = i < half    ? concat("in_blocks.", i)
                              : i == half ? std::string("mid_block")
                                          : concat("out_blocks.", i - half - 1);
+    begins.push_back(store.size());
     blocks.emplace_back(store, name, config, config.kind(i), i > half && config.skip);
   }
+  begins.push_back(store.size());
   return blocks;
 }
 
@@ -25,8 +28,10 @@ std::vector<Block> make_blocks(ParamStore& store, const UViCConfig& config) {
 UViC::UViC(ParamStore& store, const UViCConfig& config)
     : config_((validate(config), config)),
       embed_(store, config),
-      blocks_(make_blocks(store, config)),
-      head_(store, config) {}
+      blocks_(make_blocks(store, config, begins_)),
+      head_(store, config) {
+  begins_.push_back(store.size());
+}
 
 void UViC::check(Tensor image, Tensor t, const Conditions& conditions, Tensor out) const {
   const UViCConfig& c = config_;
@@ -70,10 +75,12 @@ void UViC::forward(Context& ctx, Tensor image, Tensor t, const Conditions& condi
   if (saved) saved->tokens = std::move(tokens);
 }
 
-void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext) const {
+void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage, Tensor dcontext,
+                    const GradientsDone& done) const {
   auto scope = ctx.scope("uvic.backward");
   const size_t half = static_cast<size_t>(config_.depth) / 2;
   Tensor dx = head_.backward(ctx, saved.head, dout);
+  if (done) done(begins_[blocks_.size()], begins_.back());
   std::vector<Tensor> dskips(half);  // by in-block
   for (size_t i = blocks_.size(); i-- > 0;) {
     if (i < half && dskips[i]) accumulate(ctx, dskips[i], dx);
@@ -92,8 +99,23 @@ void UViC::backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage
       blocks_[i].backward(ctx, saved.blocks[i], dx, dx_in, dskip);
     }
     dx = dx_in;
+    if (done) done(begins_[i], begins_[i + 1]);
   }
   embed_.backward(ctx, saved.embed, dx, dimage, dcontext);
+  if (done) done(0, begins_[0]);
+}
+
+std::string UViC::first_not_finite(Context& ctx, Tensor image, const Saved& saved, Tensor out) const {
+  const auto finite = [&](Tensor t) {
+    auto scope = ctx.scope("finite");
+    Tensor wide = ctx.empty(DType::f32, {t.numel()});
+    cast(ctx, t.view(wide.shape()), wide);
+    return std::isfinite(squared_norm(ctx, wide));  // in double, where squares of floats do not overflow
+  };
+  if (!finite(image)) return "image";
+  for (size_t i = 0; i < saved.tokens.size(); ++i)
+    if (!finite(saved.tokens[i])) return i == 0 ? "embed" : blocks_[i - 1].name();
+  return finite(out) ? "" : "head";
 }
 
 void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, double score) {
@@ -107,7 +129,7 @@ void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, 
     const double scale = config.qk_scale > 0 ? config.qk_scale : unscaled ? 1 : 1 / std::sqrt(config.head_dim());
     const int64_t qk = 2 * int64_t{config.embed_dim};
     std::fill_n(host.tensor.data<float>(), qk, static_cast<float>(std::sqrt(score / (scale * config.head_dim()))));
-    for (const Role role : {Role::working, Role::master, Role::ema})
+    for (const Role role : {Role::working, Role::master, Role::ema, Role::ema1, Role::ema2, Role::ema3})
       if (const Tensor bias = store.view(role, static_cast<int>(id))) cast(ctx, host.tensor, bias);
   }
 }

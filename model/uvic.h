@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "model/block.h"
@@ -28,8 +30,16 @@ class UViC {
   // does. Throws Error if a shape or the condition does not fit the config.
   void forward(Context& ctx, Tensor image, Tensor t, const Conditions& conditions, Tensor out,
                Saved* saved = nullptr) const;
+  // Called while backward runs: the gradients at [begin, end) of the store's flat role have their final values. Each
+  // part ends where the one before it began, and the last begins at 0.
+  using GradientsDone = std::function<void(int64_t begin, int64_t end)>;
   // Adds to every parameter's gradient. Overwrites dimage and dcontext (shapes of the inputs, f32), skipped if empty.
-  void backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage = {}, Tensor dcontext = {}) const;
+  void backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage = {}, Tensor dcontext = {},
+                const GradientsDone& done = {}) const;
+
+  // Of a forward with saved: the first module whose result is not finite everywhere ("embed", "in_blocks.3", "head"),
+  // or "image" if the input was not; "" if all are.
+  std::string first_not_finite(Context& ctx, Tensor image, const Saved& saved, Tensor out) const;
 
   const UViCConfig& config() const { return config_; }
 
@@ -40,7 +50,8 @@ class UViC {
 
   UViCConfig config_;
   Embed embed_;
-  std::vector<Block> blocks_;  // in, mid, out
+  std::vector<int64_t> begins_;  // of each block's parameters in the store's flat roles, then of the head's; the end
+  std::vector<Block> blocks_;    // in, mid, out
   Head head_;
 };
 

@@ -58,6 +58,9 @@ struct BatchLoader::Impl {
         row_bytes(static_cast<size_t>(o.image_size) * static_cast<size_t>(o.image_size) * 3) {
     UVIC_CHECK(o.batch_size > 0 && o.image_size > 0 && o.start_step >= 0, "BatchLoader: batch_size ", o.batch_size,
                ", image_size ", o.image_size, ", start_step ", o.start_step);
+    if (options.rows.count() == 0) options.rows = {0, o.batch_size};
+    UVIC_CHECK(options.rows.begin >= 0 && options.rows.begin < options.rows.end && options.rows.end <= o.batch_size,
+               "BatchLoader: rows [", o.rows.begin, ", ", o.rows.end, ") of a batch of ", o.batch_size);
     UVIC_CHECK(d.size() >= o.batch_size, d.path(), ": ", d.size(), " images are fewer than train.batch_size ",
                o.batch_size);
     const auto total = static_cast<double>(d.size()) * static_cast<double>(row_bytes);
@@ -106,10 +109,10 @@ struct BatchLoader::Impl {
 
   Batch make(int64_t step) {
     Batch batch;
-    batch.pixels = OwnedTensor({}, DType::u8, {options.batch_size, options.image_size, options.image_size, 3});
-    batch.first_sample = step * options.batch_size;
+    batch.pixels = OwnedTensor({}, DType::u8, {options.rows.count(), options.image_size, options.image_size, 3});
+    batch.first_sample = step * options.batch_size + options.sample_shift + options.rows.begin;
     auto* out = static_cast<uint8_t*>(batch.pixels.tensor.raw());
-    for (int64_t row = 0; row < options.batch_size; ++row, out += row_bytes) {
+    for (int64_t row = 0; row < options.rows.count(); ++row, out += row_bytes) {
       const int64_t sample = batch.first_sample + row, epoch = sample / data.size();
       const int64_t wanted = (*order(epoch))[static_cast<size_t>(sample % data.size())];
       batch.labels.push_back(data.label(fill(wanted, epoch, out)));
@@ -201,7 +204,7 @@ struct BatchLoader::Impl {
 
   const Dataset& data;
   const DataConfig config;
-  const LoaderOptions options;
+  LoaderOptions options;
   const size_t row_bytes;
   std::unique_ptr<Cache> cache;
 

@@ -25,8 +25,6 @@ AdamWScalars scalars(const AdamWArgs& a) {
       .root_correction2 = f(std::sqrt(1 - std::pow(a.beta2, t))),
       .eps = f(a.eps),
       .step_size = f(a.lr / (1 - std::pow(a.beta1, t))),
-      .ema_rate = f(a.ema_rate),
-      .one_minus_ema_rate = f(1 - a.ema_rate),
   };
 }
 
@@ -44,12 +42,17 @@ double squared_norm(Context& ctx, Tensor x) {
   return total;
 }
 
-void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor param, Tensor grad, Tensor m, Tensor v, Tensor ema,
-               Tensor working) {
+void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor param, Tensor grad, Tensor m, Tensor v,
+               std::span<const Average> averages, Tensor working) {
   const AdamWScalars s = scalars(a);
   parallel_for(ctx, param.numel(), kPiece, [&](int64_t begin, int64_t end) {
+    AverageScalars each[kMaxAverages];
+    for (size_t k = 0; k < averages.size(); ++k) {
+      const double rate = averages[k].rate;
+      each[k] = {averages[k].ema.data<float>() + begin, static_cast<float>(rate), static_cast<float>(1 - rate)};
+    }
     kernels(ctx).adamw_ema(s, end - begin, param.data<float>() + begin, grad.data<float>() + begin,
-                           m.data<float>() + begin, v.data<float>() + begin, ema ? ema.data<float>() + begin : nullptr,
+                           m.data<float>() + begin, v.data<float>() + begin, each, static_cast<int>(averages.size()),
                            working ? working.data<bf16>() + begin : nullptr);
   });
 }

@@ -77,6 +77,8 @@ void pixels_to_image(Context&, Tensor, Tensor) { absent(); }
 void image_to_pixels(Context&, Tensor, Tensor) { absent(); }
 
 double squared_norm(Context&, Tensor) { absent(); }
-void adamw_ema(Context&, const AdamWArgs&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void adamw_ema(Context&, const AdamWArgs&, Tensor, Tensor, Tensor, Tensor, std::span<const Average>, Tensor) {
+  absent();
+}
 
 }  // namespace uvic::cuda

@@ -42,11 +42,13 @@ TEST(ConfigTest, ReadsEveryTypeAndPresetBeforeOverrides) {
 }
 
 TEST(ConfigTest, CommandLineWinsAndLists) {
-  const RunConfig c = parse(
-      "train: {batch_size: 32}\nmodel: {preset: U-ViC-S/2, img_size: 64}\n",
-      {"train.batch_size=48", "train.batch_size=64", "model=U-ViC-mini/4", "data.path=a: b.tar:c",
-       "data.classes=[cat, 'dog house']", "model.attention=[softmax,cog,cog,cog,expressive,cog,cog,cog,softmax]"});
+  const RunConfig c = parse("train: {batch_size: 32}\nmodel: {preset: U-ViC-S/2, img_size: 64}\n",
+                            {"train.batch_size=48", "train.batch_size=64", "model=U-ViC-mini/4", "data.path=a: b.tar:c",
+                             "train.ema_rate=[0.9999, 0.999]", "data.classes=[cat, 'dog house']",
+                             "model.attention=[softmax,cog,cog,cog,expressive,cog,cog,cog,softmax]"});
   EXPECT_EQ(c.train.batch_size, 64);
+  EXPECT_EQ(c.train.ema_rate, (std::vector<double>{0.9999, 0.999}));
+  EXPECT_EQ(parse("train: {ema_rate: 0.5}\n").train.ema_rate, std::vector<double>{0.5});
   EXPECT_EQ(c.model.embed_dim, 256);
   EXPECT_EQ(c.model.img_size, 64);  // the file's override of the preset stays
   EXPECT_EQ(c.data.path, "a: b.tar:c");
@@ -78,7 +80,9 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"", {"train.batch_size=1e3"}, "train.batch_size must be an integer in [1, 1048576], got '1e3'"},
       {"", {"train.batch_size=99999999999999999999"}, "train.batch_size must be an integer in [1, 1048576]"},
       {"", {"train.seed=-1"}, "train.seed must be an integer >= 0, got '-1'"},
-      {"", {"train.ema_rate=1"}, "must be a number in [0, 1), got '1'"},
+      {"", {"train.ema_rate=1"}, "must be a number in [0, 1) or a list of up to 4 such, got '1'"},
+      {"", {"train.ema_rate=[0.9, 1]"}, "a list of up to 4 such, got the list [0.9, 1]"},
+      {"", {"train.ema_rate=[0.9, 0.99, 0.9]"}, "train.ema_rate has 0.9 twice"},
       {"train:\n\n  lr: [1, 2]\n", {}, "c.yaml:3: train.lr must be a number in (0, 1], got the list [1, 2]"},
       {"train: {lr: {a: 1}}\n", {}, "c.yaml:1: train.lr must be a single value or a list of them"},
       {"train:\n  lr:\n", {}, "c.yaml:2: train.lr has no value"},
@@ -99,6 +103,7 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"model: {in_chans: 4}\n", {}, "c.yaml: model.in_chans is 4: images have 3 channels; data.format: latents"},
       {"model: {clip_dim: 768, num_clip_token: 77}\n", {}, "model.num_clip_token is 77: texts come with data.format"},
       {"train: {init_score: 2}\n", {}, "c.yaml: train.init_score is 2, which needs model.qkv_bias: true"},
+      {"train: {batch_size: 4, accumulate: 5}\n", {}, "c.yaml: train.accumulate 5 is more than train.batch_size 4"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},
       {"data: {classes: [a, b, a]}\n", {}, "data.classes names 'a' twice"},
@@ -124,6 +129,7 @@ TEST(ConfigTest, ADumpReadsBackEqual) {
   for (const Field& field : fields(other)) {
     if (auto* const* v = std::get_if<bool*>(&field.value)) **v = !**v;
     if (auto* const* v = std::get_if<double*>(&field.value)) **v = **v * 0.7 + 0.1 / 3;
+    if (auto* const* v = std::get_if<std::vector<double>*>(&field.value)) **v = {0.5, 1.0 / 3};
     if (auto* const* v = std::get_if<int64_t*>(&field.value)) **v += 2;
     if (auto* const* v = std::get_if<uint64_t*>(&field.value)) **v = ~uint64_t{5};
     if (auto* const* v = std::get_if<int*>(&field.value)) **v *= 2;

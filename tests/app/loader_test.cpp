@@ -78,6 +78,33 @@ TEST_F(LoaderTest, RowsDoNotDependOnThreadsBatchSizeCacheOrResuming) {
   }
 }
 
+TEST_F(LoaderTest, ShareOfEveryBatchAndShiftedSamples) {
+  const Dataset data(data_at(class_folders(3, 5)));
+  const DataConfig config = data_at("");
+  const std::vector<Row> want = take(data, config, {.batch_size = 5, .image_size = 8, .seed = 7}, 8);
+  const auto row = [&](const Batch& batch, int64_t r) {
+    const auto* p = batch.pixels.tensor.data<uint8_t>();
+    return Row{batch.labels[static_cast<size_t>(r)], {p + r * 192, p + (r + 1) * 192}};
+  };
+  BatchLoader some(data, config, {.batch_size = 5, .image_size = 8, .seed = 7, .start_step = 2, .rows = {1, 4}});
+  // After 7 samples in two steps: steps of 3 samples from there.
+  BatchLoader shifted(data, config, {.batch_size = 3, .image_size = 8, .seed = 7, .start_step = 2, .sample_shift = 1});
+  for (int64_t step = 2; step < 8; ++step) {
+    const Batch three = some.next(), next = shifted.next();
+    EXPECT_EQ(three.first_sample, 5 * step + 1);
+    EXPECT_EQ(next.first_sample, 3 * step + 1);
+    ASSERT_EQ(three.pixels.tensor.shape(), (Shape{3, 8, 8, 3}));
+    for (int64_t r = 0; r < 3; ++r) {
+      EXPECT_EQ(row(three, r), want[static_cast<size_t>(5 * step + 1 + r)]);
+      EXPECT_EQ(row(next, r), want[static_cast<size_t>(3 * step + 1 + r)]);
+    }
+  }
+  EXPECT_NE(error_of([&] {
+              BatchLoader l(data, config, {.batch_size = 5, .image_size = 8, .rows = {3, 6}});
+            }).find("rows [3, 6) of a batch of 5"),
+            std::string::npos);
+}
+
 TEST_F(LoaderTest, EveryEpochHoldsEveryImageOnceFlippedOrNot) {
   const Dataset data(data_at(class_folders(2, 5)));
   const auto key = [](const std::vector<uint8_t>& rgb) { return std::string(rgb.begin(), rgb.end()); };

@@ -33,7 +33,7 @@ inline RunConfig tiny_run(const std::filesystem::path& data) {
   c.train.max_steps = 30;
   c.train.lr = 1e-3;
   c.train.warmup_steps = 5;
-  c.train.ema_rate = 0.9;
+  c.train.ema_rate = {0.9};
   c.train.label_drop = 0.2;
   c.train.dtype = "f32";
   c.train.save_every = 5;
@@ -78,6 +78,17 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) 
     lines.push_back(std::move(j));
   }
   return lines;
+}
+
+// Rounding is all that may differ: sums over a batch are taken in another order.
+inline void expect_same_losses(const std::filesystem::path& got, const std::filesystem::path& want) {
+  const auto a = metrics_of(got), b = metrics_of(want);
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double loss = b[i]["loss"], norm = b[i]["grad_norm"];
+    EXPECT_NEAR(a[i]["loss"], loss, 1e-5 * loss) << a[i];
+    EXPECT_NEAR(a[i]["grad_norm"], norm, 1e-4 * norm) << a[i];
+  }
 }
 
 // Everything a finished run leaves must be equal, to the bit.

@@ -1,5 +1,6 @@
 // uvic-train as a process: killed and interrupted at any moment, it loses nothing.
 
+#include <chrono>
 #include <csignal>
 #include <random>
 
@@ -44,30 +45,46 @@ bool saving(const fs::path& run) {
   return false;
 }
 
-TEST_F(TrainProgram, KilledAtAnyMomentItEndsWithTheSameBits) {
+// Half of the kills fall at any time after the start, half while a checkpoint is being written or just after.
+TEST_F(TrainProgram, AHundredKillsAtRandomMomentsAndItEndsWithTheSameBits) {
+  const auto seed = static_cast<unsigned>(std::chrono::steady_clock::now().time_since_epoch().count());
+  SCOPED_TRACE(concat("moments by seed ", seed));
+  std::mt19937 random(seed);
+  const auto microseconds = [&](int most) { return std::chrono::microseconds(random() % static_cast<unsigned>(most)); };
   for (const char* dtype : {"f32", "bf16"}) {
     SCOPED_TRACE(dtype);
     const fs::path config = write_config(dtype), whole = dir_ / dtype, killed = dir_ / (std::string(dtype) + "-killed");
-    const Ended end = run_program("uvic-train", arguments(config, whole));
-    ASSERT_EQ(end.status, 0) << end.err;
-    EXPECT_NE(end.err.find("done at step 200"), std::string::npos) << end.err;
-    std::mt19937 random(42);
-    int kills = 0;
-    for (int round = 0; round < 6; ++round) {
-      Program program("uvic-train", arguments(config, killed));
-      // Every other time as soon as a checkpoint is being written, else so many steps further on.
-      const int64_t from = last_step(killed), until = from + 3 + static_cast<int64_t>(random() % 25);
-      const bool met =
-          wait_until(program, killed, [&] { return last_step(killed) >= until && (round % 2 == 0 || saving(killed)); });
+    const auto until = [&](const fs::path& out, int64_t step) {
+      std::vector<std::string> all = arguments(config, out);
+      all.insert(all.end(), {"--max-steps", std::to_string(step), "--set", "train.save_every=3"});
+      return all;
+    };
+    int kills = 0, inside_a_save = 0;
+    int64_t newest = 0;
+    while (kills < 50) {
+      Program program("uvic-train", until(killed, 1000000));
+      if (kills % 2 == 0)
+        std::this_thread::sleep_for(microseconds(150000));
+      else if (wait_until(program, killed, [&] { return last_step(killed) > newest && saving(killed); }))
+        std::this_thread::sleep_for(microseconds(4000));
       program.signal(SIGKILL);
       const Ended ended = program.wait();
-      EXPECT_TRUE(!met || ended.status == 128 + SIGKILL || ended.status == 0) << ended.status << ended.err;
-      kills += ended.status == 128 + SIGKILL;
+      ASSERT_EQ(ended.status, 128 + SIGKILL) << ended.err;
+      ++kills;
+      inside_a_save += fs::exists(killed) && saving(killed);
+      const std::vector<fs::path> left = list_checkpoints(killed);
+      for (const fs::path& folder : left) ASSERT_NO_THROW(verify_checkpoint(folder)) << folder;
+      const int64_t reached = left.empty() ? 0 : *checkpoint_step(left[0]);
+      ASSERT_GE(reached, newest);
+      newest = reached;
     }
-    EXPECT_GT(kills, 0);
-    const Ended last = run_program("uvic-train", arguments(config, killed));
+    EXPECT_GT(newest, 0);
+    EXPECT_GT(inside_a_save, 5);
+    const Ended last = run_program("uvic-train", until(killed, newest + 10));
     EXPECT_EQ(last.status, 0) << last.err;
-    expect_same_end(killed, whole, 200);
+    EXPECT_EQ(last.err.find("refused"), std::string::npos) << last.err;
+    ASSERT_EQ(run_program("uvic-train", until(whole, newest + 10)).status, 0);
+    expect_same_end(killed, whole, newest + 10);
     EXPECT_EQ(list_checkpoints(killed).size(), 2u);
     EXPECT_FALSE(saving(killed)) << "leftovers stay";
   }

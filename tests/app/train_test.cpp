@@ -30,7 +30,7 @@ struct GoldenSteps {
                  .warmup_steps = file.metadata().contains("lr_schedule")
                                      ? json::parse(file.metadata().at("lr_schedule"))["warmup_steps"].get<int64_t>()
                                      : std::stoll(file.metadata().at("warmup_steps")),
-                 .ema_rate = std::stod(file.metadata().at("ema_rate"))};
+                 .ema_rates = {std::stod(file.metadata().at("ema_rate"))}};
   }
 
   OwnedTensor row(const std::string& name, int64_t k, DType dtype = DType::f32) const {
@@ -220,7 +220,7 @@ TEST(TrainStep, ALossThatIsNotFiniteChangesNothing) {
   s.in.x0.tensor.data<float>()[5] = std::numeric_limits<float>::quiet_NaN();
   const std::string what =
       error_of([&] { train_step(s.ctx, model, s.in.view(), Prediction::eps, {.warmup_steps = 0}, 9); });
-  EXPECT_EQ(what, "step 9: the loss is not finite");
+  EXPECT_EQ(what, "step 9: the loss is not finite; the first values that are not are those of image");
   EXPECT_EQ(values(model.store.flat(Role::master)), before);
   for (const Role role : {Role::m, Role::v})
     for (const double x : values(model.store.flat(role))) ASSERT_EQ(x, 0);

@@ -45,6 +45,7 @@ TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
     const StepInputs six = draws.draw(ctx, batch_of(30, 6), 5);
     EXPECT_EQ(all_of(six, 0, 3), all_of(draws.draw(other, batch_of(30, 3), 5), 0, 3));
     EXPECT_EQ(all_of(six, 3, 6), all_of(draws.draw(other, batch_of(33, 3), 5), 0, 3));
+    EXPECT_EQ(all_of(six, 2, 5), all_of(draws.draw(other, batch_of(30, 6), 5, {2, 5}), 0, 3));
     EXPECT_NE(values(six.eps), values(draws.draw(ctx, batch_of(30, 6), 6).eps));
     EXPECT_NE(values(six.t), values(draws.draw(ctx, batch_of(30, 6), 6).t));
     EXPECT_NE(values(six.eps.rows(0, 1)), values(six.eps.rows(1, 2)));

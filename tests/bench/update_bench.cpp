@@ -30,7 +30,10 @@ void adamw_job(Context& ctx, const UViCConfig& c, DType dtype, Job& job) {
   const Tensor working = dtype == DType::bf16 ? job.zeros(dtype, n) : Tensor{};
   job.bytes = static_cast<double>(n.numel()) * (9 * 4 + (working ? 2 : 0));  // all are read, all but grad written
   job.label = n.str();
-  job.run = [=, &ctx] { adamw_ema(ctx, {}, param, grad, m, v, ema, working); };
+  job.run = [=, &ctx] {
+    const Average average{ema};
+    adamw_ema(ctx, {}, param, grad, m, v, {&average, 1}, working);
+  };
 }
 
 const bool registered = [] {

@@ -49,7 +49,7 @@ TEST_P(UpdateTest, SquaredNormIsTheSameBitsAtAnyNumberOfThreadsAndOnAnyInstructi
 template <class T>
 struct PlainAdamW {
   AdamWArgs a;
-  void step(T& param, T g, T& m, T& v, T& ema) const {
+  void step(T& param, T g, T& m, T& v, T& ema, double ema_rate) const {
     const double t = double(a.step);
     g *= T(a.grad_scale);
     param *= T(1 - a.lr * a.weight_decay);
@@ -57,7 +57,7 @@ struct PlainAdamW {
     v = T(a.beta2) * v + T(1 - a.beta2) * g * g;
     const T denominator = std::sqrt(v) / T(std::sqrt(1 - std::pow(a.beta2, t))) + T(a.eps);
     param -= T(a.lr / (1 - std::pow(a.beta1, t))) * m / denominator;
-    ema = ema * T(a.ema_rate) + T(1 - a.ema_rate) * param;
+    ema = ema * T(ema_rate) + T(1 - ema_rate) * param;
   }
 };
 
@@ -67,31 +67,36 @@ struct State {
         m({}, DType::f32, {n}),
         v({}, DType::f32, {n}),
         ema(tensor_of(DType::f32, {n}, values(param.tensor))),
+        slow(tensor_of(DType::f32, {n}, values(param.tensor))),
         working(random_tensor(DType::bf16, {n}, 3)) {}
-  OwnedTensor param, m, v, ema, working;
+  OwnedTensor param, m, v, ema, slow, working;
 };
 
+constexpr double kRate = 0.99, kSlowRate = 0.9995;
+
 constexpr AdamWArgs kArgs = {
-    .lr = 2e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.03, .grad_scale = 0.7, .ema_rate = 0.99};
+    .lr = 2e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.03, .grad_scale = 0.7};
 
 TEST_P(UpdateTest, FiveStepsAreTheFormulasToTheBitAndNearThoseInDouble) {
   for (const int64_t n : kLengths) {
     SCOPED_TRACE(n);
     const State s(n);
-    std::vector<float> param, m(size_t(n), 0.0f), v = m, ema;
+    std::vector<float> param, m(size_t(n), 0.0f), v = m, ema, slow;
     for (const double x : values(s.param.tensor)) param.push_back(float(x));
-    ema = param;
+    ema = slow = param;
+    const Average averages[] = {{s.ema.tensor, kRate}, {s.slow.tensor, kSlowRate}};
     std::vector<double> exact(param.begin(), param.end()), exact_m(size_t(n), 0.0), exact_v = exact_m,
                                                                                     exact_ema = exact;
     AdamWArgs a = kArgs;
     for (a.step = 1; a.step <= 5; ++a.step) {
       const OwnedTensor grad = random_tensor(DType::f32, {n}, 10 + uint64_t(a.step));
       const auto g = values(grad.tensor);
-      adamw_ema(ctx, a, s.param.tensor, grad.tensor, s.m.tensor, s.v.tensor, s.ema.tensor, s.working.tensor);
+      adamw_ema(ctx, a, s.param.tensor, grad.tensor, s.m.tensor, s.v.tensor, averages, s.working.tensor);
       EXPECT_EQ(values(grad.tensor), g);
       for (size_t i = 0; i < size_t(n); ++i) {
-        PlainAdamW<float>{a}.step(param[i], float(g[i]), m[i], v[i], ema[i]);
-        PlainAdamW<double>{a}.step(exact[i], g[i], exact_m[i], exact_v[i], exact_ema[i]);
+        PlainAdamW<float>{a}.step(param[i], float(g[i]), m[i], v[i], ema[i], kRate);
+        slow[i] = slow[i] * float(kSlowRate) + float(1 - kSlowRate) * param[i];
+        PlainAdamW<double>{a}.step(exact[i], g[i], exact_m[i], exact_v[i], exact_ema[i], kRate);
       }
     }
     const auto same = [&](Tensor got, const std::vector<float>& want) {
@@ -101,6 +106,7 @@ TEST_P(UpdateTest, FiveStepsAreTheFormulasToTheBitAndNearThoseInDouble) {
     EXPECT_TRUE(same(s.m.tensor, m));
     EXPECT_TRUE(same(s.v.tensor, v));
     EXPECT_TRUE(same(s.ema.tensor, ema));
+    EXPECT_TRUE(same(s.slow.tensor, slow));
     for (int64_t i = 0; i < n; ++i)
       ASSERT_EQ(s.working.tensor.data<bf16>()[i].bits, to_bf16(s.param.tensor.data<float>()[i]).bits);
     EXPECT_CLOSE_MAX(values(s.param.tensor), exact, op_tolerance(DType::f32));
@@ -123,7 +129,8 @@ TEST_P(UpdateTest, OptionalOutputsChangeNothingElse) {
   const int64_t n = 1003;
   const OwnedTensor grad = random_tensor(DType::f32, {n}, 2);
   const State all(n), some(n);
-  adamw_ema(ctx, kArgs, all.param.tensor, grad.tensor, all.m.tensor, all.v.tensor, all.ema.tensor, all.working.tensor);
+  const Average average{all.ema.tensor, kRate};
+  adamw_ema(ctx, kArgs, all.param.tensor, grad.tensor, all.m.tensor, all.v.tensor, {&average, 1}, all.working.tensor);
   adamw_ema(ctx, kArgs, some.param.tensor, grad.tensor, some.m.tensor, some.v.tensor, {}, {});
   EXPECT_EQ(values(some.param.tensor), values(all.param.tensor));
   EXPECT_EQ(values(some.m.tensor), values(all.m.tensor));
@@ -136,7 +143,7 @@ TEST_P(UpdateTest, LearningRateZeroMovesMomentsOnly) {
   const auto before = values(s.param.tensor);
   AdamWArgs a = kArgs;
   a.lr = 0;
-  adamw_ema(ctx, a, s.param.tensor, grad.tensor, s.m.tensor, s.v.tensor, s.ema.tensor, s.working.tensor);
+  adamw_ema(ctx, a, s.param.tensor, grad.tensor, s.m.tensor, s.v.tensor, {}, s.working.tensor);
   EXPECT_EQ(values(s.param.tensor), before);
   EXPECT_NE(at(s.m.tensor, 0), 0);
 }
@@ -150,8 +157,9 @@ TEST_P(UpdateTest, RefusesWrongArguments) {
   EXPECT_EQ(error_of([&] { (void)squared_norm(ctx, half.tensor); }), "squared_norm: x is bf16, wanted f32");
   EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, longer.tensor, t, t, {}, {}); }),
             "adamw_ema: grad is f32 [5], wanted f32 [4]");
-  EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, t, t, t, half.tensor, {}); }),
-            "adamw_ema: ema is bf16 [4], wanted f32 [4]");
+  const std::vector<Average> many(5, {t}), wrong{{t}, {half.tensor}};
+  EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, t, t, t, wrong, {}); }), "adamw_ema: ema is bf16 [4], wanted f32 [4]");
+  EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, t, t, t, many, {}); }), "adamw_ema: 5 averages, wanted 4 or fewer");
   EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, t, t, t, {}, t); }), "adamw_ema: working is f32 [4], wanted bf16 [4]");
   a.step = 0;
   EXPECT_EQ(error_of([&] { adamw_ema(ctx, a, t, t, t, t, {}, {}); }), "adamw_ema: step is 0, wanted 1 or more");

@@ -161,12 +161,20 @@ TEST(Checkpoint, PruneKeepsTheNewestAndRemovesLeftovers) {
     fs::create_directory(run / name);
     write_file(run.path() / name / "x", "x");
   }
-  prune_checkpoints(run.path(), 0, 3);
+  prune_checkpoints(run.path(), 0, 0, 3);
   EXPECT_EQ(names_in(run.path()),
             (std::vector<std::string>{"samples", "step-00000001", "step-00000002", "step-00000003", "step-00000004"}));
   // Step 4 is later than the run's own 3 (it was resumed before a damaged one, say): it must not push 3 out.
-  prune_checkpoints(run.path(), 1, 3);
+  prune_checkpoints(run.path(), 1, 0, 3);
   EXPECT_EQ(names_in(run.path()), (std::vector<std::string>{"samples", "step-00000003", "step-00000004"}));
+}
+
+TEST(Checkpoint, PruneKeepsEveryMth) {
+  const TempFolder run;
+  for (int step = 1; step <= 9; ++step) fs::create_directory(run.path() / concat("step-0000000", step));
+  prune_checkpoints(run.path(), 2, 3, 9);
+  EXPECT_EQ(names_in(run.path()),
+            (std::vector<std::string>{"step-00000003", "step-00000006", "step-00000008", "step-00000009"}));
 }
 
 // No file of this process may grow beyond bytes, as on a full disk.

@@ -70,6 +70,7 @@ TEST_P(OptimizerTest, AGradientThatIsNotFiniteChangesNothingAndIsNamed) {
     std::vector<double> gradient(40, 0.5);
     gradient[39] = bad;
     assign(f.store.grad(1), gradient);
+    assign(f.store.grad(0), std::vector<double>(5, bad));
     const std::string what = error_of([&] { update(f.ctx, {}, 7, f.store); });
     EXPECT_EQ(what, "step 7: the gradient of second is not finite");
     EXPECT_EQ(values(f.store.flat(Role::master)), before);

@@ -30,7 +30,7 @@ struct GoldenRun {
     run();
   }
 
-  void run() {
+  void run(const UViC::GradientsDone& done = {}) {
     const OwnedTensor x = copy(file, "in/x", DType::f32), t = copy(file, "in/t", DType::f32);
     const OwnedTensor target = copy(file, "in/target", DType::f32);
     OwnedTensor y, rows;
@@ -44,7 +44,7 @@ struct GoldenRun {
     Tensor losses = ctx.like(t.tensor), dout = ctx.like(x.tensor);
     mse(ctx, out, target.tensor, {}, losses, dout);
     for (const double l : values(losses)) loss += l / static_cast<double>(losses.numel());
-    net.backward(ctx, saved, dout, dx, dcontext);
+    net.backward(ctx, saved, dout, dx, dcontext, done);
   }
 
   std::vector<double> golden(const std::string& name) {
@@ -109,6 +109,28 @@ TEST_P(GoldenModel, Activations) {
       EXPECT_LE(relative_l2(got, g.golden(name)), 2e-2) << name;
     }
   }
+}
+
+TEST_P(GoldenModel, GradientsAreFinalWhenBackwardSaysSo) {
+  const auto& [path, where] = GetParam();
+  if (where.dtype != DType::f32) return;
+  GoldenRun g(path, where, golden_config(SafetensorsFile(path)));
+  const Tensor grads = g.store.flat(Role::grad);
+  zero(g.ctx, grads);
+  std::vector<double> seen(static_cast<size_t>(g.store.size()), -1);
+  int64_t before = g.store.size();
+  int parts = 0;
+  g.run([&](int64_t begin, int64_t end) {
+    EXPECT_EQ(end, before);
+    ASSERT_LT(begin, end);
+    const auto now = values(grads.rows(begin, end));
+    std::copy(now.begin(), now.end(), seen.begin() + begin);
+    before = begin;
+    ++parts;
+  });
+  EXPECT_EQ(before, 0);
+  EXPECT_EQ(parts, g.config.blocks() + 2);
+  EXPECT_EQ(seen, values(grads));
 }
 
 // The same weights with softmax in every block: the U-ViT baseline.

@@ -41,19 +41,22 @@ UVIC_INLINE Updated adamw(const AdamWScalars& a, F32 param, F32 grad, F32 m, F32
   const F32 denominator = sqrt(new_v) / set(a.root_correction2) + set(a.eps);
   return {param * set(a.decay) - set(a.step_size) * new_m / denominator, new_m, new_v};
 }
-UVIC_INLINE F32 average(const AdamWScalars& a, F32 ema, F32 param) {
-  return ema * set(a.ema_rate) + set(a.one_minus_ema_rate) * param;
+UVIC_INLINE F32 average(const AverageScalars& a, F32 ema, F32 param) {
+  return ema * set(a.rate) + set(a.one_minus_rate) * param;
 }
 
-void adamw_ema(const AdamWScalars& a, int64_t n, float* param, const float* grad, float* m, float* v, float* ema,
-               bf16* working) {
+void adamw_ema(const AdamWScalars& a, int64_t n, float* param, const float* grad, float* m, float* v,
+               const AverageScalars* averages, int average_count, bf16* working) {
   int64_t i = 0;
   for (; i + F32::kLanes <= n; i += F32::kLanes) {
     const Updated u = adamw(a, load(param + i), load(grad + i), load(m + i), load(v + i));
     store(param + i, u.param);
     store(m + i, u.m);
     store(v + i, u.v);
-    if (ema) store(ema + i, average(a, load(ema + i), u.param));
+    for (int k = 0; k < average_count; ++k) {
+      float* ema = averages[k].ema + i;
+      store(ema, average(averages[k], load(ema), u.param));
+    }
     if (working) store(working + i, u.param);
   }
   if (const int64_t rest = n - i; rest > 0) {
@@ -61,7 +64,10 @@ void adamw_ema(const AdamWScalars& a, int64_t n, float* param, const float* grad
     store(param + i, u.param, rest);
     store(m + i, u.m, rest);
     store(v + i, u.v, rest);
-    if (ema) store(ema + i, average(a, load(ema + i, rest), u.param), rest);
+    for (int k = 0; k < average_count; ++k) {
+      float* ema = averages[k].ema + i;
+      store(ema, average(averages[k], load(ema, rest), u.param), rest);
+    }
     if (working) store(working + i, u.param, rest);
   }
 }

@@ -11,14 +11,18 @@ struct AdamWScalars {
   float grad_scale, decay;  // 1 - lr weight_decay
   float beta1, one_minus_beta1, beta2, one_minus_beta2;
   float root_correction2, eps, step_size;  // sqrt(1 - beta2^t), eps, lr / (1 - beta1^t)
-  float ema_rate, one_minus_ema_rate;
+};
+
+struct AverageScalars {
+  float* ema;
+  float rate, one_minus_rate;
 };
 
 struct UpdateKernels {
   double (*squared_norm)(const float* x, int64_t n);
-  // ema and working may be null.
-  void (*adamw_ema)(const AdamWScalars& a, int64_t n, float* param, const float* grad, float* m, float* v, float* ema,
-                    bf16* working);
+  // working may be null.
+  void (*adamw_ema)(const AdamWScalars& a, int64_t n, float* param, const float* grad, float* m, float* v,
+                    const AverageScalars* averages, int average_count, bf16* working);
 };
 
 namespace avx2 {
