@@ -2,7 +2,9 @@
 #include <opencv2/core.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <utility>
 
+#include "app/exif.h"
 #include "app/image_io.h"
 #include "app/png.h"
 #include "kernels/core/error.h"
@@ -29,7 +31,7 @@ bool has_jpeg_end(std::span<const uint8_t> b) {
 
 }  // namespace
 
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name, Orientation orientation) {
   // The loader's threads are the parallelism; OpenCV's own would fight with them, and its warnings name no file.
   [[maybe_unused]] static const bool once = [] {
     cv::setNumThreads(1);
@@ -64,7 +66,8 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
       out[2] = row[0];
     }
   }
-  return image;
+  if (orientation == Orientation::stored) return image;
+  return turn_upright(std::move(image), exif_orientation(bytes, header.format));
 }
 
 }  // namespace uvic

@@ -57,6 +57,9 @@ ImageHeader probe_jpeg(std::span<const uint8_t> b, const std::string& name) {
 
 ImageHeader probe_webp(std::span<const uint8_t> b, const std::string& name) {
   UVIC_CHECK(b.size() >= 30, name, ": truncated WebP file");
+  constexpr uint8_t kAnimated = 2;
+  UVIC_CHECK(!starts_with(b, "VP8X", 12) || !(b[20] & kAnimated), name,
+             ": an animated WebP image; save one of its frames as an image");
   if (starts_with(b, "VP8X", 12))
     return {ImageFormat::webp, 1 + int64_t{little_endian(b, 27, 3)}, 1 + int64_t{little_endian(b, 24, 3)}};
   if (starts_with(b, "VP8L", 12)) {

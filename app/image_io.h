@@ -37,11 +37,18 @@ bool has_image_extension(const std::filesystem::path& path);
 
 inline constexpr int64_t kMaxPixels = int64_t{1} << 28;  // of one image; a header that claims more is refused
 
-// A JPEG, PNG, WebP or BMP file, told by its content, as RGB. As the reference loaders (Pillow's convert("RGB")) do:
-// gray is repeated, alpha and colour keys are dropped, of 16 bits the high byte is kept, gamma and EXIF orientation are
-// ignored. Throws Error, starting with name, for anything broken, truncated or larger than kMaxPixels; memory for the
-// pixels is taken only after the header has been checked.
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name);
+// Whether a photo is turned as its EXIF orientation says.
+enum class Orientation : uint8_t {
+  stored,   // never, as the reference loaders (Pillow's convert("RGB")): what published numbers were measured on
+  upright,  // as it was meant to be seen
+};
+
+// A JPEG, PNG, WebP or BMP file, told by its content, as RGB. As Pillow's convert("RGB") does: gray is repeated, alpha
+// and colour keys are dropped, of 16 bits the high byte is kept, gamma is ignored. Throws Error, starting with name,
+// for anything broken, truncated or larger than kMaxPixels; memory for the pixels is taken only after the header has
+// been checked.
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
+                   Orientation orientation = Orientation::stored);
 Image read_image(const std::filesystem::path& path);
 
 // The bytes of a file, or part of it. size < 0: up to the end. Throws Error naming path and the system's reason.

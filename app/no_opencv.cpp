@@ -4,7 +4,7 @@
 
 namespace uvic {
 
-Image decode_image(std::span<const uint8_t>, const std::string& name) {
+Image decode_image(std::span<const uint8_t>, const std::string& name, Orientation) {
   throw Error(name + ": image files cannot be read: uvic was built without OpenCV",
               "configure with -DUVIC_OPENCV=ON, or use CIFAR-10's binary version");
 }
