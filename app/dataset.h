@@ -27,6 +27,7 @@ class Dataset {
   int32_t label(int64_t i) const { return entry(i).label; }  // -1: no labels
   const std::string& name(int64_t i) const { return entry(i).name; }
   const std::string& path() const { return path_; }
+  bool encoded() const { return index_.coding == Coding::encoded; }            // else pixels, as CIFAR-10's
   const std::vector<std::string>& lost_shards() const { return index_.lost; }  // left out: which, and why
 
   // The bytes of image i, and the image at its own size that they hold; load() is both. Throw Error naming it if it

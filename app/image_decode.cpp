@@ -29,6 +29,21 @@ bool has_jpeg_end(std::span<const uint8_t> b) {
   return false;
 }
 
+// OpenCV prints an exception of its own for a bitmap that ends early. Lengths of compressed ones cannot be known.
+bool has_all_rows(std::span<const uint8_t> b, const ImageHeader& header) {
+  const auto field = [&](size_t at, size_t count) {
+    int64_t v = 0;
+    for (size_t i = count; i-- > 0;) v = v << 8 | b[at + i];
+    return v;
+  };
+  const bool old = field(14, 4) == 12;  // OS/2's header, which is never compressed
+  if (!old && b.size() < 34) return false;
+  const int64_t bits = old ? field(24, 2) : field(28, 2), compression = old ? 0 : field(30, 4);
+  const bool rows_as_they_are = compression == 0 || compression == 3;
+  const int64_t row = (header.width * bits + 31) / 32 * 4;
+  return !rows_as_they_are || field(10, 4) + header.height * row <= static_cast<int64_t>(b.size());
+}
+
 }  // namespace
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name, Orientation orientation) {
@@ -43,6 +58,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, Orie
              bytes.empty() ? ": empty file" : ": not a JPEG, PNG, WebP or BMP image");
   if (header.format == ImageFormat::png) walk_png(bytes, name, false);
   UVIC_CHECK(header.format != ImageFormat::jpeg || has_jpeg_end(bytes), name, ": truncated JPEG file: no end marker");
+  UVIC_CHECK(header.format != ImageFormat::bmp || has_all_rows(bytes, header), name, ": truncated BMP file");
 
   Image image{static_cast<int>(header.height), static_cast<int>(header.width), {}};
   cv::Mat decoded;

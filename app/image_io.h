@@ -60,6 +60,9 @@ std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t offse
 std::vector<uint8_t> encode_png(Tensor pixels, const std::string& parameters = {});
 void write_png(const std::filesystem::path& path, Tensor pixels, const std::string& parameters = {});
 
+// JPEG with half the chroma resolution. quality: 1 to 100.
+std::vector<uint8_t> encode_jpeg(const Image& image, int quality);
+
 struct PngInfo {
   int64_t height = 0;
   int64_t width = 0;

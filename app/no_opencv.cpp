@@ -9,4 +9,8 @@ Image decode_image(std::span<const uint8_t>, const std::string& name, Orientatio
               "configure with -DUVIC_OPENCV=ON, or use CIFAR-10's binary version");
 }
 
+std::vector<uint8_t> encode_jpeg(const Image&, int) {
+  throw Error("JPEG files cannot be written: uvic was built without OpenCV", "configure with -DUVIC_OPENCV=ON");
+}
+
 }  // namespace uvic

@@ -128,17 +128,6 @@ Image resize_columns(const Image& in, int height, Filter filter) {
 // Python's round(): a half goes to the even neighbour, as nearbyint does in the default rounding mode.
 int round_half_even(double x) { return static_cast<int>(std::nearbyint(x)); }
 
-// What guided-diffusion's crops share: halve with a box while both sides stay at least twice as large as wanted, then
-// bicubic until the short side is short.
-Image shrink_to(const Image& image, int short_side) {
-  Image x = image;
-  while (std::min(x.width, x.height) >= 2 * short_side) x = resize(x, x.height / 2, x.width / 2, Filter::box);
-  const double scale = static_cast<double>(short_side) / std::min(x.width, x.height);
-  UVIC_CHECK(scale * x.height * scale * x.width < kMaxPixels, "an image of ", image.width, " x ", image.height,
-             " pixels is too narrow to be enlarged to a short side of ", short_side);
-  return resize(x, round_half_even(x.height * scale), round_half_even(x.width * scale), Filter::bicubic);
-}
-
 }  // namespace
 
 Image resize(const Image& image, int height, int width, Filter filter) {
@@ -164,9 +153,18 @@ Image crop(const Image& image, int top, int left, int height, int width) {
   return out;
 }
 
+Image resize_short_side(const Image& image, int size) {
+  Image x = image;
+  while (std::min(x.width, x.height) >= 2 * size) x = resize(x, x.height / 2, x.width / 2, Filter::box);
+  const double scale = static_cast<double>(size) / std::min(x.width, x.height);
+  UVIC_CHECK(scale * x.height * scale * x.width < kMaxPixels, "an image of ", image.width, " x ", image.height,
+             " pixels is too narrow to be enlarged to a short side of ", size);
+  return resize(x, round_half_even(x.height * scale), round_half_even(x.width * scale), Filter::bicubic);
+}
+
 Image center_crop_arr(const Image& image, int size) {
   if (image.height == size && image.width == size) return image;
-  const Image x = shrink_to(image, size);
+  const Image x = resize_short_side(image, size);
   return crop(x, (x.height - size) / 2, (x.width - size) / 2, size, size);
 }
 
@@ -184,7 +182,7 @@ Image celeba_crop(const Image& image, int size) {
 Image random_crop_arr(const Image& image, int size, float scale, float row, float column) {
   const int last = static_cast<int>(std::ceil(size / 0.8));
   const int short_side = size + static_cast<int>(scale * static_cast<float>(last - size + 1));
-  const Image x = shrink_to(image, short_side);
+  const Image x = resize_short_side(image, short_side);
   const int top = static_cast<int>(row * static_cast<float>(x.height - size + 1));
   const int left = static_cast<int>(column * static_cast<float>(x.width - size + 1));
   return crop(x, top, left, size, size);
