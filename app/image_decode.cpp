@@ -1,7 +1,9 @@
+#include <cstring>
 #include <exception>
 #include <opencv2/core.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
 #include <utility>
 
 #include "app/exif.h"
@@ -16,7 +18,10 @@ namespace {
 // restart marker, and segments are skipped by their length, so that a thumbnail's end marker does not count.
 bool has_jpeg_end(std::span<const uint8_t> b) {
   for (size_t at = 2; at + 1 < b.size();) {
-    if (b[at] != 0xff || b[at + 1] == 0xff) {
+    const void* mark = std::memchr(&b[at], 0xff, b.size() - 1 - at);
+    if (!mark) return false;
+    at = static_cast<size_t>(static_cast<const uint8_t*>(mark) - b.data());
+    if (b[at + 1] == 0xff) {  // fill byte
       ++at;
       continue;
     }
@@ -73,15 +78,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name, Orie
              ": decoded to ", decoded.cols, " x ", decoded.rows, ", its header says ", header.width, " x ",
              header.height);
   image.rgb.resize(decoded.total() * 3);
-  uint8_t* out = image.rgb.data();
-  for (int y = 0; y < decoded.rows; ++y) {
-    const uint8_t* row = decoded.ptr<uint8_t>(y);
-    for (int x = 0; x < decoded.cols; ++x, row += 3, out += 3) {
-      out[0] = row[2];
-      out[1] = row[1];
-      out[2] = row[0];
-    }
-  }
+  cv::cvtColor(decoded, cv::Mat(decoded.rows, decoded.cols, CV_8UC3, image.rgb.data()), cv::COLOR_BGR2RGB);
   if (orientation == Orientation::stored) return image;
   return turn_upright(std::move(image), exif_orientation(bytes, header.format));
 }
