@@ -49,6 +49,13 @@ std::vector<uint8_t> Dataset::read(int64_t i) const {
   return read_bytes(index_.files[static_cast<size_t>(e.file)], e.offset, e.size);
 }
 
+std::vector<uint8_t> Dataset::read(int64_t i, std::unique_ptr<ByteFile>& open) const {
+  const ImageEntry& e = entry(i);
+  const std::filesystem::path& path = index_.files[static_cast<size_t>(e.file)];
+  if (!open || open->path() != path) open = std::make_unique<ByteFile>(path, ByteFile::Access::sequential);
+  return open->read(e.offset, e.size);
+}
+
 Image Dataset::decode(int64_t i, std::span<const uint8_t> bytes) const {
   const ImageEntry& e = entry(i);
   if (index_.coding == Coding::encoded) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/data/byte_file.h"
 #include "app/data/index.h"
 #include "app/data/order.h"
 #include "app/image_io.h"
@@ -33,6 +34,9 @@ class Dataset {
   // The bytes of image i, and the image at its own size that they hold; load() is both. Throw Error naming it if it
   // cannot be read or decoded.
   std::vector<uint8_t> read(int64_t i) const;
+  // The same for images read in the order in which they lie: `open` is the file that is open, exchanged where image i
+  // lies in another one.
+  std::vector<uint8_t> read(int64_t i, std::unique_ptr<ByteFile>& open) const;
   Image decode(int64_t i, std::span<const uint8_t> bytes) const;
   Image load(int64_t i) const { return decode(i, read(i)); }
 
@@ -84,7 +88,7 @@ class BatchLoader {
   Batch next();
   double wait_seconds() const;                    // that next() has spent waiting, in total
   int64_t bad_images() const;                     // broken ones met so far
-  std::vector<std::string> bad_examples() const;  // lost shards, and messages of the first few broken images
+  std::vector<std::string> bad_examples() const;  // messages of the first few
 
  private:
   struct Impl;

@@ -49,7 +49,7 @@ enum class Orientation : uint8_t {
 // been checked.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
                    Orientation orientation = Orientation::stored);
-Image read_image(const std::filesystem::path& path);
+Image read_image(const std::filesystem::path& path, Orientation orientation = Orientation::stored);
 
 // The bytes of a file, or part of it. size < 0: up to the end. Throws Error naming path and the system's reason.
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t offset = 0, int64_t size = -1);

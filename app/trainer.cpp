@@ -104,6 +104,7 @@ Run::Run(const TrainRequest& request)
   out.close();
   UVIC_CHECK(out, (request.out / "config.yaml").string(), ": cannot be written");
   prune_checkpoints(request.out, 0, state_.step);
+  for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", checkpoint_.string()));
 }
 

@@ -6,8 +6,8 @@
 
 namespace uvic {
 
-BadImages::BadImages(std::string path, int64_t size, double max_share, std::vector<std::string> lost)
-    : path_(std::move(path)), size_(size), max_share_(max_share), lost_(std::move(lost)) {}
+BadImages::BadImages(std::string path, int64_t size, double max_share)
+    : path_(std::move(path)), size_(size), max_share_(max_share) {}
 
 void BadImages::add(int64_t i, const std::string& message) {
   const std::lock_guard lock(mutex_);
@@ -42,9 +42,9 @@ void BadImages::check() const {
 
 std::vector<std::string> BadImages::list() const {
   constexpr size_t kExamples = 5;
-  std::vector<std::string> examples = lost_;
+  std::vector<std::string> examples;
   for (const auto& [i, message] : bad_)
-    if (examples.size() < lost_.size() + kExamples) examples.push_back(message);
+    if (examples.size() < kExamples) examples.push_back(message);
   return examples;
 }
 

@@ -51,9 +51,9 @@ bool ReadAhead::wait_for_room(int64_t position) {
   return !stopping_;
 }
 
-ReadAhead::Read ReadAhead::read(int64_t i) const {
+ReadAhead::Read ReadAhead::read(int64_t i) {
   try {
-    return {data_.read(i), {}};
+    return {data_.read(i, open_), {}};
   } catch (const std::exception& e) {
     return {{}, e.what()};
   }

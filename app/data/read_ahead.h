@@ -37,12 +37,13 @@ class ReadAhead {
   void run();
   void read_epochs();
   bool wait_for_room(int64_t position);  // false: stop
-  Read read(int64_t i) const;
+  Read read(int64_t i);
 
   const Dataset& data_;
   EpochOrders& orders_;
   const int64_t window_, first_, ahead_;
   const std::function<bool(int64_t)> wanted_;
+  std::unique_ptr<ByteFile> open_;  // the shard it is at: reopened, it would not be read ahead by the system
 
   std::mutex mutex_;  // of what follows
   std::condition_variable room_, arrived_;

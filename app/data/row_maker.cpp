@@ -62,7 +62,7 @@ RowMaker::RowMaker(const Dataset& data, const DataConfig& config, const LoaderOp
       config_(config),
       options_(options),
       row_bytes_(static_cast<size_t>(options.image_size) * static_cast<size_t>(options.image_size) * 3),
-      bad_(data.path(), data.size(), config.max_bad_share, data.lost_shards()),
+      bad_(data.path(), data.size(), config.max_bad_share),
       orders_(data, options.seed, in_flight + (data.sequential() ? config.shuffle_buffer + kReadAhead : 0)) {
   if (data.sequential()) {
     const int64_t rows = options.batch_size / options.world.size, rank = options.world.rank;

@@ -199,6 +199,27 @@ TEST_F(PackTest, WhateverStoppedItTheNextCallEndsWithTheSameBytes) {
   EXPECT_TRUE(files_in(stopped.out) == want);
 }
 
+// The index says what is missing, so that only this is lost.
+TEST_F(PackTest, AShardCutAfterPackingLosesWhatIsMissing) {
+  PackRequest r = request(class_folders(2, 10), "out");
+  r.shard_mb = 0.012;
+  pack(r);
+  const fs::path shard = r.out / "shard-000000.tar";
+  const std::vector<ImageEntry> entries = *read_shard_index(shard);
+  fs::resize_file(shard, static_cast<uintmax_t>(entries.at(entries.size() - 2).offset) + 10);
+  DataConfig config = data_at(r.out);
+  config.max_bad_share = 0.1;
+  for (const char* reading : {"random", "sequential"}) {
+    config.reading = reading;
+    const Dataset data(config);
+    ASSERT_EQ(data.size(), 20);
+    BatchLoader loader(data, config, {.batch_size = 10, .image_size = 8});
+    for (int k = 0; k < 2; ++k) loader.next();
+    EXPECT_EQ(loader.bad_images(), 2);
+    EXPECT_NE(loader.bad_examples().at(0).find("shard-000000.tar: bytes"), std::string::npos);
+  }
+}
+
 TEST_F(PackTest, AnotherPackingIsNotMixedIn) {
   PackRequest r = request(class_folders(2, 4), "out");
   pack(r);
