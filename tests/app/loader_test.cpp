@@ -274,6 +274,23 @@ TEST_F(LoaderTest, BrokenImagesAreReplacedUpToTheAllowedShare) {
   EXPECT_EQ(error_of([&] { loader.next(); }), error);  // and it does not hang on a second call
 }
 
+TEST_F(LoaderTest, CropsOfTheOtherReferenceLoaders) {
+  const Dataset data(data_at(class_folders(1, 4)));
+  DataConfig config = data_at("");
+  config.random_flip = false;
+  config.crop = "coco";
+  std::multiset<std::string> got, want;
+  for (const Row& row : take(data, config, {.batch_size = 4, .image_size = 5}, 1)) got.insert(key(row.pixels));
+  for (int64_t i = 0; i < 4; ++i) want.insert(key(coco_center_crop(data.load(i), 5).rgb));
+  EXPECT_TRUE(got == want);
+
+  config.crop = "celeba";
+  BatchLoader loader(data, config, {.batch_size = 4, .image_size = 5});
+  const std::string error = error_of([&] { loader.next(); });
+  EXPECT_NE(error.find("class0/img"), std::string::npos) << error;
+  EXPECT_NE(error.find("celeba_crop: an aligned CelebA image has 178 x 218 pixels, got 8 x 8"), std::string::npos);
+}
+
 TEST_F(LoaderTest, ADataSetSmallerThanABatchIsRefused) {
   const Dataset data(data_at(class_folders(1, 3)));
   const std::string few = error_of([&] { BatchLoader l(data, data_at(""), {.batch_size = 4, .image_size = 8}); });

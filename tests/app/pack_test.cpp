@@ -1,5 +1,6 @@
 #include "app/pack.h"
 
+#include <csignal>
 #include <set>
 
 #include "app/data/shard_index.h"
@@ -228,6 +229,24 @@ TEST_F(PackTest, AnotherPackingIsNotMixedIn) {
   write_text(dir_ / "theirs" / "x.tar", kTarEnd);
   r.out = dir_ / "theirs";
   EXPECT_NE(error_of([&] { pack(r); }).find("x.tar, which is not of this packing"), std::string::npos);
+}
+
+TEST_F(PackTest, KilledItGoesOn) {
+  const fs::path root = class_folders(4, 40), out = dir_ / "out";
+  PackRequest whole = request(root, "whole");
+  pack(whole);
+  fs::create_directories(out);
+  const std::vector<std::string> arguments{"pack", root.string(), "-o", out.string(), "--shard-mb", "0.005"};
+  int kills = 0;
+  for (int round = 1; round <= 5; ++round) {
+    Program program("uvic-encode", arguments);
+    wait_until(program, out, [&] { return fs::exists(out / concat("shard-", "00000", round, ".tar")); });
+    program.signal(SIGKILL);
+    kills += program.wait().status == 128 + SIGKILL;
+  }
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(run_program("uvic-encode", arguments).status, 0);
+  EXPECT_TRUE(files_in(out) == files_in(whole.out));
 }
 
 TEST_F(PackTest, TheProgramPacksResumesAndFailsClearlyOnAFullDisk) {
