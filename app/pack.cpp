@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
@@ -143,15 +144,22 @@ Packed Packer::make(int64_t i) const {
 std::vector<Packed> Packer::make_all(size_t begin, size_t end) const {
   std::vector<Packed> packed(end - begin);
   std::atomic<size_t> next = 0;
+  std::atomic<bool> no_memory = false;  // the one thing that is not the image's fault
   const auto work = [&] {
-    for (size_t k = next++; k < packed.size(); k = next++) packed[k] = make(order_[begin + k]);
+    try {
+      for (size_t k = next++; k < packed.size(); k = next++) packed[k] = make(order_[begin + k]);
+    } catch (const std::bad_alloc&) {
+      no_memory = true;
+    }
   };
   const int wanted = request_.data.workers;
   const size_t count = wanted > 0 ? static_cast<size_t>(wanted) : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::jthread> threads;
   for (size_t i = 1; i < count; ++i) threads.emplace_back(work);
   work();
-  return packed;  // after the threads have been joined: they write into what is moved out
+  threads.clear();
+  if (no_memory) throw std::bad_alloc();
+  return packed;
 }
 
 std::optional<PackedShard> Packer::write_shard(int number) {

@@ -105,7 +105,7 @@ ImageIndex build_index(const std::string& path, const std::string& format, const
 
   std::string kind = format;
   if (kind == "auto") {
-    const std::string extension = (one ? fs::path(base) : tars[0]).extension().string();
+    const std::string extension = (one || tars.empty() ? fs::path(base) : tars[0]).extension().string();
     if (folder) kind = !tars.empty() ? "tar" : fs::exists(fs::path(base) / "data_batch_1.bin") ? "cifar" : "folder";
     if (!folder && extension == ".tar") kind = "tar";
     if (!folder && extension == ".bin") kind = "cifar";

@@ -113,6 +113,9 @@ TEST_F(DatasetTest, NamesOfSeveralShards) {
   EXPECT_EQ(names(at + "t-{08..10}.tar"), "c/08.png c/09.png c/10.png ");
   EXPECT_EQ(names(at + "t-{08,11}.tar"), "c/08.png c/11.png ");
   EXPECT_EQ(names(at + "t-11.tar::" + at + "t-0?.tar"), "c/08.png c/09.png c/11.png ");
+  fs::create_directories(dir_ / "e1");
+  fs::create_directories(dir_ / "e2");
+  EXPECT_NE(error_of([&] { names(at + "e1::" + at + "e2"); }).find("set data.format"), std::string::npos);
   const std::string absent = error_of([&] { names(at + "t-{10..12}.tar"); });
   EXPECT_EQ(absent, at + "t-12.tar: no such file or folder");
 }
