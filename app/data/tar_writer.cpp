@@ -17,13 +17,14 @@ struct TarWriter::Impl {
     check(archive_write_open(tar, this, nullptr, write, nullptr));
   }
   ~Impl() {
-    archive_write_fail(tar);  // what is not committed need not be finished
+    unwanted = true;  // archive_write_fail() instead would leak libarchive's buffer
     archive_write_free(tar);
   }
 
   // A C library calls this: an exception waits here until check() can throw it.
   static la_ssize_t write(archive*, void* self, const void* data, size_t bytes) {
     auto* impl = static_cast<Impl*>(self);
+    if (impl->unwanted) return static_cast<la_ssize_t>(bytes);
     try {
       impl->file.write(data, bytes);
       return static_cast<la_ssize_t>(bytes);
@@ -44,6 +45,7 @@ struct TarWriter::Impl {
   AtomicFile file;
   archive* tar;
   std::string error;
+  bool unwanted = false;  // what is still written: nobody will commit it
   int64_t bytes = 0;
 };
 
