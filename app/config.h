@@ -18,6 +18,9 @@ struct DataConfig {
   std::string path;
   std::string format = "auto";
   std::vector<std::string> classes;
+  std::string reading = "auto";
+  int shuffle_buffer = 4096;
+  bool exif_orientation = true;
   bool random_flip = true;
   std::string crop = "center";
   int workers = 0;

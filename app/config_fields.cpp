@@ -58,13 +58,22 @@ void model_fields(std::vector<Field>& list, RunConfig& c) {
 
 void data_fields(std::vector<Field>& list, DataConfig& d) {
   const Adder add{list, "data"};
-  add("path", &d.path, "folder, .tar (`file.tar:subtree`, `train-*.tar`), CIFAR-10 .bin files or list of images");
+  add("path", &d.path,
+      "folder, .tar (`file.tar:subtree`, `train-{000..012}.tar`, `a.tar::b.tar`), CIFAR-10 .bin files or list of "
+      "images");
   add("format", &d.format, "auto looks at the path; latents: what uvic-encode writes, with texts for text models", {},
       {"auto", "folder", "tar", "cifar", "list", "latents"});
   add("classes", &d.classes, "class folders to use in the order of their labels; empty: all of them, sorted");
+  add("reading", &d.reading,
+      "of .tar files: random reads an image wherever it lies, sequential whole shards from front to back; auto: "
+      "sequential if they hold more than 16 GiB",
+      {}, {"auto", "random", "sequential"});
+  add("shuffle_buffer", &d.shuffle_buffer, "images held and mixed when reading is sequential", between(1, 1 << 24));
+  add("exif_orientation", &d.exif_orientation, "turn photos upright as their EXIF says; the reference loaders do not");
   add("random_flip", &d.random_flip, "mirror half of the images");
-  add("crop", &d.crop, "how an image becomes a square: the middle, or a random part of 0.8 to 1 of it", {},
-      {"center", "random"});
+  add("crop", &d.crop,
+      "how an image becomes a square: the middle; a random part of 0.8 to 1 of it; coco, celeba: as U-ViT cuts these",
+      {}, {"center", "random", "coco", "celeba"});
   add("workers", &d.workers, "decoding threads; 0: half of the processors, at most 8", between(0, 256));
   add("cache_mb", &d.cache_mb, "decoded images are kept in memory if all of them fit in so much", between(0, 1 << 20));
   add("max_bad_share", &d.max_bad_share, "share of broken images that is skipped; more stop the run", between(0, 1));

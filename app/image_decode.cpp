@@ -1,8 +1,12 @@
+#include <cstring>
 #include <exception>
 #include <opencv2/core.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
+#include <utility>
 
+#include "app/exif.h"
 #include "app/image_io.h"
 #include "app/png.h"
 #include "kernels/core/error.h"
@@ -14,7 +18,10 @@ namespace {
 // restart marker, and segments are skipped by their length, so that a thumbnail's end marker does not count.
 bool has_jpeg_end(std::span<const uint8_t> b) {
   for (size_t at = 2; at + 1 < b.size();) {
-    if (b[at] != 0xff || b[at + 1] == 0xff) {
+    const void* mark = std::memchr(&b[at], 0xff, b.size() - 1 - at);
+    if (!mark) return false;
+    at = static_cast<size_t>(static_cast<const uint8_t*>(mark) - b.data());
+    if (b[at + 1] == 0xff) {  // fill byte
       ++at;
       continue;
     }
@@ -27,9 +34,24 @@ bool has_jpeg_end(std::span<const uint8_t> b) {
   return false;
 }
 
+// OpenCV prints an exception of its own for a bitmap that ends early. Lengths of compressed ones cannot be known.
+bool has_all_rows(std::span<const uint8_t> b, const ImageHeader& header) {
+  const auto field = [&](size_t at, size_t count) {
+    int64_t v = 0;
+    for (size_t i = count; i-- > 0;) v = v << 8 | b[at + i];
+    return v;
+  };
+  const bool old = field(14, 4) == 12;  // OS/2's header, which is never compressed
+  if (!old && b.size() < 34) return false;
+  const int64_t bits = old ? field(24, 2) : field(28, 2), compression = old ? 0 : field(30, 4);
+  const bool rows_as_they_are = compression == 0 || compression == 3;
+  const int64_t row = (header.width * bits + 31) / 32 * 4;
+  return !rows_as_they_are || field(10, 4) + header.height * row <= static_cast<int64_t>(b.size());
+}
+
 }  // namespace
 
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name, Orientation orientation) {
   // The loader's threads are the parallelism; OpenCV's own would fight with them, and its warnings name no file.
   [[maybe_unused]] static const bool once = [] {
     cv::setNumThreads(1);
@@ -41,6 +63,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
              bytes.empty() ? ": empty file" : ": not a JPEG, PNG, WebP or BMP image");
   if (header.format == ImageFormat::png) walk_png(bytes, name, false);
   UVIC_CHECK(header.format != ImageFormat::jpeg || has_jpeg_end(bytes), name, ": truncated JPEG file: no end marker");
+  UVIC_CHECK(header.format != ImageFormat::bmp || has_all_rows(bytes, header), name, ": truncated BMP file");
 
   Image image{static_cast<int>(header.height), static_cast<int>(header.width), {}};
   cv::Mat decoded;
@@ -55,16 +78,9 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
              ": decoded to ", decoded.cols, " x ", decoded.rows, ", its header says ", header.width, " x ",
              header.height);
   image.rgb.resize(decoded.total() * 3);
-  uint8_t* out = image.rgb.data();
-  for (int y = 0; y < decoded.rows; ++y) {
-    const uint8_t* row = decoded.ptr<uint8_t>(y);
-    for (int x = 0; x < decoded.cols; ++x, row += 3, out += 3) {
-      out[0] = row[2];
-      out[1] = row[1];
-      out[2] = row[0];
-    }
-  }
-  return image;
+  cv::cvtColor(decoded, cv::Mat(decoded.rows, decoded.cols, CV_8UC3, image.rgb.data()), cv::COLOR_BGR2RGB);
+  if (orientation == Orientation::stored) return image;
+  return turn_upright(std::move(image), exif_orientation(bytes, header.format));
 }
 
 }  // namespace uvic

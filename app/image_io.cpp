@@ -1,15 +1,11 @@
 #include "app/image_io.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstring>
 #include <string_view>
 
+#include "app/data/byte_file.h"
 #include "kernels/core/error.h"
 
 namespace uvic {
@@ -57,6 +53,9 @@ ImageHeader probe_jpeg(std::span<const uint8_t> b, const std::string& name) {
 
 ImageHeader probe_webp(std::span<const uint8_t> b, const std::string& name) {
   UVIC_CHECK(b.size() >= 30, name, ": truncated WebP file");
+  constexpr uint8_t kAnimated = 2;
+  UVIC_CHECK(!starts_with(b, "VP8X", 12) || !(b[20] & kAnimated), name,
+             ": an animated WebP image; save one of its frames as an image");
   if (starts_with(b, "VP8X", 12))
     return {ImageFormat::webp, 1 + int64_t{little_endian(b, 27, 3)}, 1 + int64_t{little_endian(b, 24, 3)}};
   if (starts_with(b, "VP8L", 12)) {
@@ -103,30 +102,12 @@ bool has_image_extension(const std::filesystem::path& path) {
   return e == ".jpg" || e == ".jpeg" || e == ".png" || e == ".webp" || e == ".bmp";
 }
 
-Image read_image(const std::filesystem::path& path) { return decode_image(read_bytes(path), path.string()); }
+Image read_image(const std::filesystem::path& path, Orientation orientation) {
+  return decode_image(read_bytes(path), path.string(), orientation);
+}
 
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t offset, int64_t size) {
-  struct File {
-    int fd;
-    ~File() {
-      if (fd >= 0) ::close(fd);
-    }
-  } const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  struct stat info {};
-  UVIC_CHECK(file.fd >= 0 && ::fstat(file.fd, &info) == 0, path.string(), ": cannot open: ", std::strerror(errno));
-  UVIC_CHECK(S_ISREG(info.st_mode), path.string(), ": not a regular file");
-  if (size < 0) size = info.st_size - offset;
-  UVIC_CHECK(offset >= 0 && size >= 0 && size <= info.st_size - offset, path.string(), ": bytes ", offset, " to ",
-             offset + size, " wanted, the file has ", info.st_size);
-  std::vector<uint8_t> bytes(static_cast<size_t>(size));
-  for (int64_t done = 0; done < size;) {
-    const ssize_t n =
-        ::pread(file.fd, &bytes[static_cast<size_t>(done)], static_cast<size_t>(size - done), offset + done);
-    if (n < 0 && errno == EINTR) continue;
-    UVIC_CHECK(n > 0, path.string(), ": cannot read: ", n < 0 ? std::strerror(errno) : "the file became shorter");
-    done += n;
-  }
-  return bytes;
+  return ByteFile(path).read(offset, size);
 }
 
 }  // namespace uvic

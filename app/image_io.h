@@ -37,12 +37,19 @@ bool has_image_extension(const std::filesystem::path& path);
 
 inline constexpr int64_t kMaxPixels = int64_t{1} << 28;  // of one image; a header that claims more is refused
 
-// A JPEG, PNG, WebP or BMP file, told by its content, as RGB. As the reference loaders (Pillow's convert("RGB")) do:
-// gray is repeated, alpha and colour keys are dropped, of 16 bits the high byte is kept, gamma and EXIF orientation are
-// ignored. Throws Error, starting with name, for anything broken, truncated or larger than kMaxPixels; memory for the
-// pixels is taken only after the header has been checked.
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name);
-Image read_image(const std::filesystem::path& path);
+// Whether a photo is turned as its EXIF orientation says.
+enum class Orientation : uint8_t {
+  stored,   // never, as the reference loaders (Pillow's convert("RGB")): what published numbers were measured on
+  upright,  // as it was meant to be seen
+};
+
+// A JPEG, PNG, WebP or BMP file, told by its content, as RGB. As Pillow's convert("RGB") does: gray is repeated, alpha
+// and colour keys are dropped, of 16 bits the high byte is kept, gamma is ignored. Throws Error, starting with name,
+// for anything broken, truncated or larger than kMaxPixels; memory for the pixels is taken only after the header has
+// been checked.
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
+                   Orientation orientation = Orientation::stored);
+Image read_image(const std::filesystem::path& path, Orientation orientation = Orientation::stored);
 
 // The bytes of a file, or part of it. size < 0: up to the end. Throws Error naming path and the system's reason.
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t offset = 0, int64_t size = -1);
@@ -52,6 +59,9 @@ std::vector<uint8_t> read_bytes(const std::filesystem::path& path, int64_t offse
 // throws Error naming path when the disk is full or not writable.
 std::vector<uint8_t> encode_png(Tensor pixels, const std::string& parameters = {});
 void write_png(const std::filesystem::path& path, Tensor pixels, const std::string& parameters = {});
+
+// JPEG with half the chroma resolution. quality: 1 to 100.
+std::vector<uint8_t> encode_jpeg(const Image& image, int quality);
 
 struct PngInfo {
   int64_t height = 0;

@@ -13,6 +13,10 @@ Image resize(const Image& image, int height, int width, Filter filter);
 // The window of that size whose upper left corner is (top, left); it must lie inside.
 Image crop(const Image& image, int top, int left, int height, int width);
 
+// The first part of guided-diffusion's crops: halved with a box while both sides stay at least twice as large as
+// wanted, then bicubic until the short side has `size` pixels.
+Image resize_short_side(const Image& image, int size);
+
 // The square crops of the reference data loaders. All return [size, size].
 Image center_crop_arr(const Image& image, int size);   // guided-diffusion, U-ViT on ImageNet: halve, bicubic, crop
 Image coco_center_crop(const Image& image, int size);  // U-ViT on MS-COCO: crop, Lanczos

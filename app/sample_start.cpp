@@ -41,10 +41,10 @@ SampleStart::SampleStart(const SampleRequest& r, const Shape& all) : request_(r)
   UVIC_CHECK(0 <= r.strength && r.strength <= 1, "--strength must be above 0, and at most 1, got ", r.strength);
   UVIC_CHECK(all[1] == 3, "--init-image: this model makes latents of ", all[1], " channels, not images");
   const int size = static_cast<int>(all[2]);
-  const Image start = read_image(r.init_image);
+  const Image start = read_image(r.init_image, Orientation::upright);
   init_ = as_input(start, size);
   if (mask.empty()) return;
-  const Image painted = read_image(r.mask);
+  const Image painted = read_image(r.mask, Orientation::upright);
   UVIC_CHECK(painted.height == start.height && painted.width == start.width, mask, ": is ", painted.width, " x ",
              painted.height, " pixels, ", image, " is ", start.width, " x ", start.height, "; they must agree");
   keep_ = as_input(painted, size);

@@ -111,6 +111,7 @@ Run::Run(const TrainRequest& request)
   if (!processes_.first()) return;
   folder_.begin(state_);
   log_.emplace(request.out, config_, ctx_, state_);
+  for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
 

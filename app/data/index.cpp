@@ -7,7 +7,6 @@
 #include <map>
 #include <set>
 
-#include "app/data/tar.h"
 #include "app/image_io.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
@@ -24,9 +23,10 @@ void collect(const fs::path& dir, const std::string& prefix, std::set<fs::path>&
   for (const fs::directory_entry& item : fs::directory_iterator(dir)) {
     const std::string name = item.path().filename().string();
     if (hidden(name)) continue;
-    if (item.is_directory()) {
+    std::error_code unreadable;  // a link that leads nowhere or in a circle is no image
+    if (item.is_directory(unreadable)) {
       collect(item.path(), prefix + name + "/", entered, index);
-    } else if (has_image_extension(item.path()) && item.is_regular_file()) {
+    } else if (has_image_extension(item.path()) && item.is_regular_file(unreadable)) {
       index.entries.push_back({prefix + name, -1, static_cast<int32_t>(index.files.size()), 0, -1});
       index.files.push_back(item.path());
     }
@@ -37,6 +37,8 @@ std::string first_folder(const std::string& name) {
   const size_t slash = name.find('/');
   return slash == std::string::npos ? "" : name.substr(0, slash);
 }
+
+}  // namespace
 
 int32_t parse_label(std::string text, const std::string& where) {
   text.erase(std::find_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == ' '; }),
@@ -62,8 +64,6 @@ void name_numbered_classes(ImageIndex& index, const std::vector<std::string>& cl
     return std::tie(a.label, a.name, a.file) < std::tie(b.label, b.name, b.file);
   });
 }
-
-}  // namespace
 
 void assign_labels(ImageIndex& index, const std::vector<std::string>& classes, bool strip_root,
                    const std::string& path) {
@@ -106,45 +106,6 @@ ImageIndex index_folder(const fs::path& root, const std::vector<std::string>& cl
     fail(e.path1().string(), ": cannot read the folder: ", e.code().message());
   }
   assign_labels(index, classes, false, root.string());
-  return index;
-}
-
-ImageIndex index_tar(const std::vector<fs::path>& shards, const std::string& subtree,
-                     const std::vector<std::string>& classes) {
-  ImageIndex index;
-  index.files = shards;
-  const std::string prefix = subtree.empty() || subtree.ends_with('/') ? subtree : subtree + "/";
-  std::map<std::string, int32_t> label_of;                      // WebDataset: "shard/key" to the content of key.cls
-  const auto key = [](size_t shard, const std::string& name) {  // a key ends at the first dot of the last component
-    const size_t slash = name.rfind('/');
-    return std::to_string(shard) + "/" + name.substr(0, name.find('.', slash == std::string::npos ? 0 : slash));
-  };
-  for (size_t shard = 0; shard < shards.size(); ++shard) {
-    for (TarEntry& entry : read_tar_index(shards[shard])) {
-      if (entry.name.starts_with("./")) entry.name.erase(0, 2);
-      if (!entry.name.starts_with(prefix) || hidden(fs::path(entry.name).filename().string())) continue;
-      const std::string name = entry.name.substr(prefix.size());
-      if (has_image_extension(name)) {
-        index.entries.push_back({name, -1, static_cast<int32_t>(shard), entry.offset, entry.size});
-      } else if (name.ends_with(".cls") && entry.size <= 32) {
-        const std::vector<uint8_t> bytes = read_bytes(shards[shard], entry.offset, entry.size);
-        label_of[key(shard, name)] =
-            parse_label(std::string(bytes.begin(), bytes.end()), shards[shard].string() + ": " + entry.name);
-      }
-    }
-  }
-  const std::string where = shards[0].string() + (subtree.empty() ? "" : ":" + subtree);
-  if (label_of.empty()) {
-    assign_labels(index, classes, true, where);
-    return index;
-  }
-  for (ImageEntry& entry : index.entries) {
-    const auto it = label_of.find(key(static_cast<size_t>(entry.file), entry.name));
-    UVIC_CHECK(it != label_of.end(), shards[static_cast<size_t>(entry.file)].string(), ": ", entry.name,
-               " has no label beside it, as other images have (key.cls)");
-    entry.label = it->second;
-  }
-  name_numbered_classes(index, classes, where);
   return index;
 }
 

@@ -27,6 +27,8 @@ struct ImageIndex {
   std::vector<std::filesystem::path> files;
   std::vector<ImageEntry> entries;
   std::vector<std::string> class_names;  // by label; empty: no classes
+  bool in_tar = false;                   // the files are tar shards
+  std::vector<std::string> lost;         // damaged shards that were left out, and why
 };
 
 // Each builds an ImageIndex or throws Error naming the path. classes, if not empty, are the folders to use in the order
@@ -38,9 +40,11 @@ ImageIndex index_folder(const std::filesystem::path& root, const std::vector<std
 
 // Uncompressed tar files (ustar, pax, GNU names), of which only what lies below subtree ("cifar10/train") counts.
 // Either class folders as above (a single root folder around them is not a class), or WebDataset's key.jpg beside
-// key.cls.
+// key.cls or a key.json with an integer "label"; of several images with one key the one named key.jpg counts, or the
+// first. A shard that is damaged or cut is left out and named in `lost`; if such shards hold more than max_bad_share of
+// the bytes, Error. Headers of all shards are read, but for those that uvic-encode pack has written an index of.
 ImageIndex index_tar(const std::vector<std::filesystem::path>& shards, const std::string& subtree,
-                     const std::vector<std::string>& classes);
+                     const std::vector<std::string>& classes, double max_bad_share);
 
 // CIFAR-10's binary version: records of a label byte and [3, 32, 32] bytes. One .bin file, or a folder with
 // data_batch_*.bin (test_batch.bin counts only when it is named itself).
@@ -49,12 +53,18 @@ ImageIndex index_cifar(const std::filesystem::path& path, const std::vector<std:
 // A text file with an image's path a line, relative to the file's folder, optionally a tab and its label.
 ImageIndex index_list(const std::filesystem::path& path, const std::vector<std::string>& classes);
 
-// Chooses among them. format: auto, folder, tar, cifar or list. A tar's path may end in ":subtree" and may be a pattern
-// (train-*.tar) or a folder of .tar files. Throws Error if no image is found.
-ImageIndex build_index(const std::string& path, const std::string& format, const std::vector<std::string>& classes);
+// Chooses among them. format: auto, folder, tar, cifar or list. A tar's path may end in ":subtree" and may be a folder
+// of .tar files, a pattern (train-*.tar, train-{000..012}.tar) or several, with "::" between them. Throws Error if no
+// image is found.
+ImageIndex build_index(const std::string& path, const std::string& format, const std::vector<std::string>& classes,
+                       double max_bad_share = 0);
 
-// What the others share: labels from the first folder of each name, class_names, order. strip_root: as in index_tar.
+// What the others share. Labels from the first folder of each name, class_names, order; strip_root: as in index_tar.
 void assign_labels(ImageIndex& index, const std::vector<std::string>& classes, bool strip_root,
                    const std::string& path);
+// Labels were numbers in the data; names, if not empty, are those of the classes. Also the order.
+void name_numbered_classes(ImageIndex& index, const std::vector<std::string>& names, const std::string& path);
+// A label as text; where: what an error begins with.
+int32_t parse_label(std::string text, const std::string& where);
 
 }  // namespace uvic

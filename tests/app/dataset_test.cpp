@@ -2,33 +2,13 @@
 
 #include "app/data/tar.h"
 #include "tests/app/image_fixtures.h"
+#include "tests/app/tar_bytes.h"
 
 namespace uvic {
 namespace {
 
 using namespace test;
 namespace fs = std::filesystem;
-
-// ---- a tar writer: just what the reader must understand ------------------------------------------------------------
-std::string tar_header(const std::string& name, size_t size, char type) {
-  std::string h(512, '\0');
-  h.replace(0, std::min<size_t>(name.size(), 100), name, 0, 100);
-  char field[16];
-  std::snprintf(field, sizeof field, "%011zo", size);
-  h.replace(124, 11, field);
-  h[156] = type;
-  h.replace(257, 8, std::string("ustar\0", 6) + "00");
-  h.replace(148, 8, "        ");
-  unsigned sum = 0;
-  for (const char c : h) sum += static_cast<unsigned char>(c);
-  std::snprintf(field, sizeof field, "%06o", sum);
-  h.replace(148, 7, std::string(field, 7));
-  return h;
-}
-std::string tar_entry(const std::string& name, const std::string& body, char type = '0') {
-  return tar_header(name, body.size(), type) + body + std::string((512 - body.size() % 512) % 512, '\0');
-}
-const std::string kTarEnd(1024, '\0');
 
 class DatasetTest : public ImageFolderTest {};
 
@@ -106,6 +86,58 @@ TEST_F(DatasetTest, WebDatasetPairs) {
   EXPECT_NE(error_of([&] { Dataset d(data_at(dir_ / "w.tar")); }).find("0001.png has no label"), std::string::npos);
 }
 
+TEST_F(DatasetTest, WebDatasetSamplesOfSeveralFiles) {
+  write_text(dir_ / "w.tar", tar_entry("a/1.depth.png", png_text(1)) + tar_entry("a/1.png", png_text(2)) +
+                                 tar_entry("a/1.json", R"({"label": 1, "caption": "x"})") +
+                                 tar_entry("b.2/1.png", png_text(3)) + tar_entry("b.2/1.json", R"({"label": 0})") +
+                                 tar_entry("b.2/readme.json", "[1, 2") + kTarEnd);
+  const Dataset data(data_at(dir_ / "w.tar"));
+  ASSERT_EQ(data.size(), 2);
+  EXPECT_EQ(data.load(0), test_image(8, 8, 3));
+  EXPECT_EQ(data.load(1), test_image(8, 8, 2));
+  EXPECT_EQ(data.label(1), 1);
+}
+
+TEST_F(DatasetTest, NamesOfSeveralShards) {
+  for (int i = 8; i < 12; ++i) {
+    const std::string number = concat(i < 10 ? "0" : "", i);
+    write_text(dir_ / concat("t-", number, ".tar"), tar_entry("c/" + number + ".png", png_text(i)) + kTarEnd);
+  }
+  const auto names = [&](const std::string& path) {
+    const Dataset data(data_at(path));
+    std::string all;
+    for (int64_t i = 0; i < data.size(); ++i) all += data.name(i) + " ";
+    return all;
+  };
+  const std::string at = dir_.string() + "/";
+  EXPECT_EQ(names(at + "t-{08..10}.tar"), "c/08.png c/09.png c/10.png ");
+  EXPECT_EQ(names(at + "t-{08,11}.tar"), "c/08.png c/11.png ");
+  EXPECT_EQ(names(at + "t-11.tar::" + at + "t-0?.tar"), "c/08.png c/09.png c/11.png ");
+  fs::create_directories(dir_ / "e1");
+  fs::create_directories(dir_ / "e2");
+  EXPECT_NE(error_of([&] { names(at + "e1::" + at + "e2"); }).find("set data.format"), std::string::npos);
+  const std::string absent = error_of([&] { names(at + "t-{10..12}.tar"); });
+  EXPECT_EQ(absent, at + "t-12.tar: no such file or folder");
+}
+
+TEST_F(DatasetTest, ADamagedShardIsLeftOutIfTheRestIsEnough) {
+  const std::string whole = tar_entry("a/1.png", png_text(1)) + tar_entry("a/2.png", png_text(2)) + kTarEnd;
+  for (int i = 0; i < 9; ++i) write_text(dir_ / concat("t", i, ".tar"), whole);
+  write_text(dir_ / "t9.tar", whole.substr(0, 1600));  // cut between two images
+  DataConfig config = data_at(dir_);
+  config.max_bad_share = 0.1;
+  const Dataset data(config);
+  EXPECT_EQ(data.size(), 18);
+  ASSERT_EQ(data.lost_shards().size(), 1u);
+  EXPECT_NE(data.lost_shards()[0].find("t9.tar: truncated"), std::string::npos);
+  config.max_bad_share = 0.01;
+  const std::string error = error_of([&] { Dataset d(config); });
+  EXPECT_NE(error.find("damaged shards hold 0.0"), std::string::npos) << error;
+  EXPECT_NE(error.find("t9.tar: truncated"), std::string::npos) << error;
+  EXPECT_EQ(error_of([&] { Dataset d(data_at(dir_ / "t9.tar")); }).find((dir_ / "t9.tar").string() + ": truncated"),
+            0u);
+}
+
 TEST_F(DatasetTest, DamagedTarFilesAreRefused) {
   const std::string whole = tar_entry("a/1.png", png_text(1)) + tar_entry("a/2.png", png_text(2)) + kTarEnd;
   const fs::path path = dir_ / "x.tar";
@@ -130,6 +162,31 @@ TEST_F(DatasetTest, DamagedTarFilesAreRefused) {
   std::snprintf(field, sizeof field, "%06o", sum);
   huge.replace(148, 7, std::string(field, 7));
   EXPECT_NE(error(huge + kTarEnd).find("truncated"), std::string::npos);
+}
+
+// Phones store what the sensor sees and how they were held.
+TEST_F(DatasetTest, PhotosAreTurnedUpright) {
+  const fs::path photos = fs::path(UVIC_SOURCE_DIR) / "tests/data/photos";
+  write_text(dir_ / "set" / "a.jpg", read_text(photos / "exif_6.jpg"));
+  DataConfig config = data_at(dir_ / "set");
+  EXPECT_EQ(Dataset(config).load(0), decode_image(read_bytes(photos / "exif_6.jpg"), "", Orientation::upright));
+  EXPECT_EQ(Dataset(config).load(0).width, 12);
+  config.exif_orientation = false;
+  EXPECT_EQ(Dataset(config).load(0).width, 20);
+}
+
+TEST_F(DatasetTest, OddThingsInAFolder) {
+  const fs::path root = dir_ / "set";
+  write_text(root / "a" / "x.jpg" / "inside.png", png_text(1));  // a folder named like an image
+  fs::create_symlink("nowhere.png", root / "a" / "dangling.png");
+  fs::create_symlink("loop.png", root / "a" / "loop.png");
+  write_text(root / "a" / "empty.png", "");
+  write_text(root / "a" / "words.jpg", "these are words");
+  const Dataset data(data_at(root));
+  ASSERT_EQ(data.size(), 3);
+  EXPECT_EQ(error_of([&] { data.load(0); }), (root / "a" / "empty.png").string() + ": empty file");
+  EXPECT_NE(error_of([&] { data.load(1); }).find("words.jpg: not a JPEG, PNG, WebP or BMP image"), std::string::npos);
+  EXPECT_EQ(data.load(2), test_image(8, 8, 1));
 }
 
 TEST_F(DatasetTest, CifarBinary) {

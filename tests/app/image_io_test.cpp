@@ -55,6 +55,30 @@ TEST(DecodeTest, GoldenFiles) {
   }
 }
 
+// Files of the other kinds that Pillow and cameras write, read as stored and turned upright.
+TEST(DecodeTest, FormatsAndOrientations) {
+  const fs::path dir = fs::path(UVIC_SOURCE_DIR) / "tests/data/photos";
+  const auto images = golden_images(dir / "expected.safetensors");
+  const nlohmann::json cases = golden_json(dir / "expected.json");
+  ASSERT_FALSE(cases.empty());
+  for (const auto& c : cases) {
+    const std::string file = c["file"];
+    SCOPED_TRACE(file);
+    const std::vector<uint8_t> bytes = read_bytes(dir / file);
+    if (c.contains("error")) {
+      EXPECT_NE(error_of([&] { decode_image(bytes, file); }).find(c["error"].get<std::string>()), std::string::npos);
+      continue;
+    }
+    for (const Orientation orientation : {Orientation::stored, Orientation::upright}) {
+      const Image& want = images.at(orientation == Orientation::stored ? file : file + ".upright");
+      const Image got = decode_image(bytes, file, orientation);
+      ASSERT_EQ(got.height, want.height);
+      ASSERT_EQ(got.width, want.width);
+      EXPECT_LE(largest_difference(got, want), c["tolerance"].get<int>());
+    }
+  }
+}
+
 std::vector<uint8_t> from_hex(const std::string& hex) {
   std::vector<uint8_t> bytes;
   for (size_t i = 0; i < hex.size(); i += 2)

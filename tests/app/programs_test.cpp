@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> kPrograms{"uvic-train", "uvic-sample", "uvic-convert", "uvic-info", "uvic-bench"};
+const std::vector<std::string> kPrograms{"uvic-train",   "uvic-sample", "uvic-encode",
+                                         "uvic-convert", "uvic-info",   "uvic-bench"};
 
 class Programs : public ImageFolderTest {
  protected:
