@@ -1,0 +1,55 @@
+#pragma once
+
+#include "kernels/core/context.h"
+
+namespace uvic {
+
+// A batch of feature maps inside a frozen convolutional network: h x w pixels of so many channels. The channels of a
+// pixel lie side by side, so a range of channels is a view, and concatenation costs nothing: everyone writes into his
+// range of the same map. Behind each row lie gap_w pixels of zeros, and behind each image gap_h rows of them: what
+// convolutions pad with, and why each tap of a filter is at one constant distance from any pixel.
+//
+// Numbers are f32; or, where the processor multiplies bf16 matrices (AMX), each is the sum of two bf16, hi = bf16(x)
+// and lo = bf16(x - hi): 16 bits of significand, an error of at most 2^-17, for convolutions at several times the
+// speed.
+struct FeatureMap {
+  Tensor data;  // f32 [pixels, pitch] or bf16 [2, pixels, pitch], first every hi, then every lo
+  int64_t B = 0, h = 0, w = 0, gap_h = 0, gap_w = 0;
+  int64_t first = 0, channels = 0;  // this view's range of [0, pitch)
+
+  bool is_split() const { return data.dtype() == DType::bf16; }
+  int64_t pitch() const { return data.dim(-1); }  // numbers from pixel to pixel
+  int64_t pixels() const { return data.dim(-2); }
+  int64_t row() const { return w + gap_w; }  // pixels from row to row, and from image to image
+  int64_t image() const { return (h + gap_h) * row(); }
+  int64_t origin() const { return gap_h * row() + gap_w; }  // pixels before the first: the padding above and left of it
+  int64_t plane() const { return pixels() * pitch(); }      // numbers from hi to lo
+  FeatureMap range(int64_t begin, int64_t count) const;     // channels [begin, begin + count)
+};
+
+// B x h x w x channels from ctx.arena(). Gaps are zero, the rest is undefined. The format follows from ctx.isa().
+struct MapSize {
+  int64_t B = 0, h = 0, w = 0, channels = 0, gap_h = 0, gap_w = 0;
+};
+FeatureMap make_feature_map(Context& ctx, const MapSize& size);
+
+// How a window moves over x to give y: `stride` pixels from one y to the next, from pad_h rows above and pad_w columns
+// left of x on. How far it may reach out below and right follows from y's size.
+struct Window {
+  int64_t kh = 1, kw = 1, stride = 1, pad_h = 0, pad_w = 0;
+};
+
+// Pixel (i, j) of y holds the window of the image there, channels outermost: a convolution of few channels becomes one
+// of C kh kw channels and a single tap. image [B, C, h, w] f32, zero outside.
+void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y);
+// The values of a map, [B, C, h, w] f32.
+void to_tensor(Context& ctx, const FeatureMap& x, Tensor y);
+
+// Largest value of each window, whose part outside x does not count. x and y have the same channels.
+void max_pool(Context& ctx, const FeatureMap& x, const Window& window, FeatureMap y);
+// y = relu(mean of each window + b), whose part outside x does not count; b [channels] f32.
+void average_pool(Context& ctx, const FeatureMap& x, const Window& window, Tensor b, FeatureMap y);
+// y [B, channels] f32 = mean over the pixels of each image; sums in f64.
+void spatial_mean(Context& ctx, const FeatureMap& x, Tensor y);
+
+}  // namespace uvic
