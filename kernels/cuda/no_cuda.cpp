@@ -3,7 +3,9 @@
 #include "kernels/core/memory.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/conv.h"
+#include "kernels/ops/feature_map.h"
 #include "kernels/ops/linear.h"
+#include "kernels/ops/map_conv.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/tokens.h"
@@ -34,6 +36,16 @@ void layernorm_backward(Context&, const LayerNormArgs&, Tensor, Tensor, Tensor, 
 
 void conv2d_forward(Context&, const Conv2dArgs&, Tensor) { absent(); }
 void conv2d_backward(Context&, const Conv2dArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
+
+FeatureMap make_feature_map(Context&, const MapSize&) { absent(); }
+void unfold(Context&, Tensor, const Window&, FeatureMap) { absent(); }
+void to_tensor(Context&, const FeatureMap&, Tensor) { absent(); }
+void max_pool(Context&, const FeatureMap&, const Window&, FeatureMap) { absent(); }
+void average_pool(Context&, const FeatureMap&, const Window&, Tensor, FeatureMap) { absent(); }
+void spatial_mean(Context&, const FeatureMap&, Tensor) { absent(); }
+
+PackedConv pack_conv(Context&, Tensor, Tensor) { absent(); }
+void map_conv(Context&, const MapConvArgs&, std::span<const ConvBranch>) { absent(); }
 
 void patchify(Context&, Tensor, int, Tensor) { absent(); }
 void patchify_backward(Context&, Tensor, int, Tensor) { absent(); }

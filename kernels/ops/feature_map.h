@@ -16,15 +16,17 @@ struct FeatureMap {
   Tensor data;  // f32 [pixels, pitch] or bf16 [2, pixels, pitch], first every hi, then every lo
   int64_t B = 0, h = 0, w = 0, gap_h = 0, gap_w = 0;
   int64_t first = 0, channels = 0;  // this view's range of [0, pitch)
+  int64_t first_image = 0;          // of this view, in data
 
   bool is_split() const { return data.dtype() == DType::bf16; }
   int64_t pitch() const { return data.dim(-1); }  // numbers from pixel to pixel
   int64_t pixels() const { return data.dim(-2); }
   int64_t row() const { return w + gap_w; }  // pixels from row to row, and from image to image
   int64_t image() const { return (h + gap_h) * row(); }
-  int64_t origin() const { return gap_h * row() + gap_w; }  // pixels before the first: the padding above and left of it
-  int64_t plane() const { return pixels() * pitch(); }      // numbers from hi to lo
-  FeatureMap range(int64_t begin, int64_t count) const;     // channels [begin, begin + count)
+  int64_t origin() const { return gap_h * row() + gap_w + first_image * image(); }  // pixels before the first
+  int64_t plane() const { return pixels() * pitch(); }                              // numbers from hi to lo
+  FeatureMap range(int64_t begin, int64_t count) const;                             // channels [begin, begin + count)
+  FeatureMap images(int64_t begin, int64_t count) const;                            // images [begin, begin + count)
 };
 
 // B x h x w x channels from ctx.arena(). Gaps are zero, the rest is undefined. The format follows from ctx.isa().
@@ -42,10 +44,12 @@ struct Window {
 // Pixel (i, j) of y holds the window of the image there, channels outermost: a convolution of few channels becomes one
 // of C kh kw channels and a single tap. image [B, C, h, w] f32, zero outside.
 void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y);
-// The values of a map, [B, C, h, w] f32.
+// The values of a map, y [B, h, w, channels] f32.
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y);
 
-// Largest value of each window, whose part outside x does not count. x and y have the same channels.
+// Pools: x and y have the same channels, a multiple of 16, and windows at most this many pixels.
+constexpr int64_t kMostPooled = 64;
+// Largest value of each window, whose part outside x does not count.
 void max_pool(Context& ctx, const FeatureMap& x, const Window& window, FeatureMap y);
 // y = relu(mean of each window + b), whose part outside x does not count; b [channels] f32.
 void average_pool(Context& ctx, const FeatureMap& x, const Window& window, Tensor b, FeatureMap y);

@@ -1,0 +1,64 @@
+// Convolution in f32: an outer product of some pixels and some filters for each number of the inner dimension.
+
+#include "kernels/cpu/simd/map_conv.h"
+
+#include "kernels/cpu/simd/vec.h"
+
+namespace uvic::cpu::UVIC_ISA {
+namespace {
+
+// Sums held in registers: 16 of AVX-512's 32, 8 of AVX2's 16, which hide the latency of an fma behind at least as many
+// multiplications as loads.
+#ifdef __AVX512F__
+constexpr int64_t kRows = 8, kVectors = 2;
+#else
+constexpr int64_t kRows = 4, kVectors = 1;
+#endif
+constexpr int64_t kColumns = kVectors * F32::kLanes;
+
+// kRows pixels from x on, by kColumns filters of a panel.
+UVIC_INLINE void multiply(const ConvWork& work, const float* x, const float* w, F32 (&sums)[kRows][kVectors]) {
+  for (int64_t s = 0; s < work.steps; ++s, w += kConvStep * kConvPanel) {
+    const float* at = x + work.offsets[s];
+    for (int64_t k = 0; k < kConvStep; ++k) {
+      F32 filters[kVectors];
+      for (int64_t v = 0; v < kVectors; ++v) filters[v] = load(w + k * kConvPanel + v * F32::kLanes);
+      for (int64_t r = 0; r < kRows; ++r) {
+        const F32 pixel = set(at[r * work.pitch + k]);
+        for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = fma(pixel, filters[v], sums[r][v]);
+      }
+    }
+  }
+}
+
+void convolve_tile(const ConvWork& work, int64_t tile, const ConvOutput& out, int64_t column) {
+  const float* x = static_cast<const float*>(work.x.data) + work.starts[tile];
+  const float* w = static_cast<const float*>(out.w) + column / kConvPanel * work.steps * kConvStep * kConvPanel;
+  for (int64_t row = 0; row < kTilePixels; row += kRows) {
+    F32 sums[kRows][kVectors];
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const F32 b = load(out.b + column + v * F32::kLanes);
+      for (int64_t r = 0; r < kRows; ++r) sums[r][v] = b;
+    }
+    multiply(work, x + row * work.pitch, w + column % kConvPanel, sums);
+    for (int64_t r = 0; r < kRows; ++r) {
+      const int64_t to = out.to[tile * kTilePixels + row + r];
+      if (to < 0) continue;
+      float* y = static_cast<float*>(out.y.data) + to * out.y_pitch + column;
+      for (int64_t v = 0; v < kVectors && column + v * F32::kLanes < out.columns; ++v)
+        store(y + v * F32::kLanes, out.relu ? max(set(0.0f), sums[r][v]) : sums[r][v]);
+    }
+  }
+}
+
+void convolve(const ConvWork& work) {
+  for (int64_t i = 0; i < work.count; ++i)
+    for (int64_t column = 0; column < work.outputs[i].columns; column += kColumns)
+      for (int64_t tile = work.begin; tile < work.end; ++tile) convolve_tile(work, tile, work.outputs[i], column);
+}
+
+}  // namespace
+
+const MapConv map_conv = convolve;
+
+}  // namespace uvic::cpu::UVIC_ISA
