@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "app/dataset.h"
+#include "app/evaluation.h"
 #include "app/loaded_model.h"
 #include "app/log.h"
 #include "app/preview.h"
@@ -48,6 +49,8 @@ std::string step_name(int64_t step) {
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
   if (data.is_absolute()) config.data.path = data.filename().string();
+  for (std::string* file : {&config.eval.stats, &config.eval.network})
+    if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
   return config;
 }
 
@@ -75,6 +78,8 @@ class Run {
   Progress progress_;
   MetricsLog metrics_;
   BatchLoader loader_;
+  Processes processes_{World{}};
+  Evaluation evaluation_;
 };
 
 Run::Run(const TrainRequest& request)
@@ -97,7 +102,8 @@ Run::Run(const TrainRequest& request)
               {.batch_size = config_.train.batch_size,
                .image_size = config_.model.img_size,
                .seed = config_.train.seed,
-               .start_step = state_.step}) {
+               .start_step = state_.step}),
+      evaluation_(config_) {
   model_.recompute = config_.train.recompute;
   std::ofstream out(request.out / "config.yaml");
   out << dump_config(config_);
@@ -198,6 +204,7 @@ TrainOutcome Run::loop() {
     const bool last = state_.step == config_.train.max_steps;
     if (config_.sample.every > 0 && (last || state_.step % config_.sample.every == 0))
       write_preview(ctx_, config_, model_, schedule_, request_.out / "samples" / (step_name(state_.step) + ".png"));
+    if (evaluation_.due(state_.step)) metrics_.write(state_.step, evaluation_.run(ctx_, model_, schedule_, processes_));
     if (last || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;

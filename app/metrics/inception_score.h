@@ -27,9 +27,6 @@ class InceptionScore {
   };
   Result result() const;  // throws Error if images are missing
 
-  // What add() has summed, to be added to that of another process.
-  std::vector<double>& state() { return sums_; }
-
  private:
   size_t stride() const { return static_cast<size_t>(classes_) + 2; }
 

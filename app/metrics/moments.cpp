@@ -42,27 +42,12 @@ void Moments::fold() {
   const int d = static_cast<int>(dims_);
   cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, d, static_cast<int>(n), 1, waiting_.data(), d, 1, scatter_.data(),
               d);
-  add_mean_difference(mean.data(), n);
+  const double before = static_cast<double>(folded_), added = static_cast<double>(n), all = before + added;
+  for (size_t c = 0; c < mean.size(); ++c) mean[c] -= mean_[c];
+  cblas_dsyr(CblasRowMajor, CblasLower, d, before * added / all, mean.data(), 1, scatter_.data(), d);
+  for (size_t c = 0; c < mean.size(); ++c) mean_[c] += mean[c] * (added / all);
+  folded_ += n;
   waiting_.clear();
-}
-
-void Moments::add_mean_difference(const double* other_mean, int64_t other_count) {
-  const double n = static_cast<double>(folded_), m = static_cast<double>(other_count);
-  std::vector<double> step(mean_.size());
-  for (size_t c = 0; c < step.size(); ++c) step[c] = other_mean[c] - mean_[c];
-  const int d = static_cast<int>(dims_);
-  cblas_dsyr(CblasRowMajor, CblasLower, d, n * m / (n + m), step.data(), 1, scatter_.data(), d);
-  for (size_t c = 0; c < step.size(); ++c) mean_[c] += step[c] * (m / (n + m));
-  folded_ += other_count;
-}
-
-void Moments::merge(Moments& other) {
-  UVIC_CHECK(other.dims_ == dims_, "Moments: cannot merge ", other.dims_, " dimensions into ", dims_);
-  fold();
-  other.fold();
-  if (other.folded_ == 0) return;
-  for (size_t i = 0; i < scatter_.size(); ++i) scatter_[i] += other.scatter_[i];
-  add_mean_difference(other.mean_.data(), other.folded_);
 }
 
 Gaussian Moments::result() {
@@ -74,25 +59,6 @@ Gaussian Moments::result() {
     for (size_t c = 0; c <= r; ++c)
       g.covariance[c * d + r] = g.covariance[r * d + c] = scatter_[r * d + c] / static_cast<double>(folded_ - 1);
   return g;
-}
-
-std::vector<double> Moments::state() {
-  fold();
-  std::vector<double> s{static_cast<double>(folded_)};
-  s.insert(s.end(), mean_.begin(), mean_.end());
-  s.insert(s.end(), scatter_.begin(), scatter_.end());
-  return s;
-}
-
-Moments Moments::of_state(int64_t dims, const std::vector<double>& state) {
-  Moments m(dims);
-  UVIC_CHECK(state.size() == 1 + m.mean_.size() + m.scatter_.size(), "Moments: a state of ", state.size(),
-             " numbers does not have ", dims, " dimensions");
-  m.folded_ = static_cast<int64_t>(state[0]);
-  const auto mean = state.begin() + 1, scatter = mean + dims;
-  m.mean_.assign(mean, scatter);
-  m.scatter_.assign(scatter, state.end());
-  return m;
 }
 
 }  // namespace uvic

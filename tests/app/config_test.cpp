@@ -97,6 +97,8 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"train: {label_drop: 0.1}\n", {}, "c.yaml: train.label_drop is 0.1, which needs model.null_class: true"},
       {"diffusion: {schedule: linear-ztsnr}\n", {}, "c.yaml: sample: sampler dpm++: without any signal at the start"},
       {"train: {init_score: 2}\n", {}, "c.yaml: train.init_score is 2, which needs model.qkv_bias: true"},
+      {"eval: {fid_every: 9}\n", {}, "c.yaml: eval.fid_every is 9, which needs eval.stats"},
+      {"eval: {fid_every: 9, stats: a}\nmodel: {in_chans: 4}\n", {}, "which needs a model of RGB images without text"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},
       {"data: {classes: [a, b, a]}\n", {}, "data.classes names 'a' twice"},
@@ -132,6 +134,7 @@ TEST(ConfigTest, ADumpReadsBackEqual) {
   other.model.num_classes = 5;
   other.model.null_class = true;
   other.model.clip_dim = other.model.num_clip_token = 0;
+  other.model.in_chans = 3;  // as eval.fid_every needs it
   other.sample.sampler = "sde-dpm++";  // the last choice, euler-ode, has no order
   other.sample.order = 3;
   other.train.lr = 1e-5 / 3;

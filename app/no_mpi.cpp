@@ -1,0 +1,22 @@
+// Stands where processes_mpi.cpp would be: one process is all there is.
+
+#include "app/processes.h"
+#include "kernels/core/error.h"
+
+namespace uvic {
+
+struct Processes::Impl {};
+
+Processes::Processes(const World& world) : world_(world) {
+  if (!alone()) throw Error("this uvic was built without MPI: it trains in one process", "install libopenmpi-dev");
+}
+Processes::~Processes() = default;
+
+int Processes::threads() const { return 0; }
+void Processes::begin_sum(Tensor) {}
+void Processes::finish_sums() {}
+void Processes::sum(std::span<double>) const {}
+void Processes::copy_from_first(Tensor) const {}
+void Processes::copy_from_first(std::span<int64_t>) const {}
+
+}  // namespace uvic
