@@ -11,7 +11,7 @@
 int main(int argc, char** argv) {
   using namespace uvic;
   FidRequest r;
-  std::filesystem::path out;
+  std::filesystem::path out, plot;
   std::string protocol = "tf1", pool = "max";
   bool quiet = false, as_json = false, making_reference = false;
 
@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
     calc.add_option("--kid-seed", r.kid.seed, "They are drawn with");
     calc.add_option("--neighbours", r.neighbours, "pr: which neighbour's distance is a ball's radius")
         ->check(CLI::Range(1, 1000));
+    calc.add_option("--plot", plot, "A run: PNG of fid and sfid by step");
     declare_common(calc);
     CLI::App& ref =
         *app.add_subcommand("ref", "Writes A's statistics, which pytorch-fid and guided-diffusion read too");
@@ -78,6 +79,7 @@ int main(int argc, char** argv) {
       for (const std::string& warning : result.warnings)
         if (said.insert(warning).second) std::fprintf(stderr, "uvic-fid: warning: %s\n", warning.c_str());
     }
+    if (!plot.empty()) write_fid_plot(plot, results);
     if (!as_json) std::printf("%s", fid_table(results).c_str());
     return 0;
   };

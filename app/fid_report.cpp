@@ -3,6 +3,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "app/image_io.h"
+#include "app/plot.h"
+
 namespace uvic {
 namespace {
 
@@ -54,6 +57,23 @@ std::string fid_table(const std::vector<FidResult>& results) {
     for (const auto& [name, value] : r.values) text += formatted(" %14.6f", value);
   }
   return text + "\n";
+}
+
+void write_fid_plot(const std::filesystem::path& path, const std::vector<FidResult>& results) {
+  UVIC_CHECK(results.size() > 1, "--plot draws the checkpoints of a run; ", results.front().a.path, " is one model");
+  Plot plot{.title = "against " + results.front().b.path, .x = {.label = "step"}, .y = {.label = "distance"}};
+  for (size_t metric = 0; metric < results.front().values.size(); ++metric) {
+    PlotSeries series{.label = results.front().values[metric].first, .markers = true};
+    if (series.label != "fid" && series.label != "sfid") continue;
+    for (const FidResult& r : results) {
+      series.x.push_back(static_cast<double>(r.a.step));
+      series.y.push_back(r.values[metric].second);
+    }
+    plot.series.push_back(std::move(series));
+  }
+  UVIC_CHECK(!plot.series.empty(), "--plot draws fid and sfid, which --metrics does not name");
+  Image image = draw_plot(plot);
+  write_png(path, image.tensor());
 }
 
 std::string fid_json(const FidResult& r) {

@@ -65,7 +65,7 @@ int status_of(int wait_status) {
 }  // namespace
 
 Program::Program(const std::string& name, const std::vector<std::string>& arguments, const RunOptions& options) {
-  const std::string path = std::string(UVIC_BIN_DIR) + "/" + name;
+  const std::string path = name.starts_with('/') ? name : std::string(UVIC_BIN_DIR) + "/" + name;
   UVIC_CHECK(fs::exists(path), path, ": is not built");
   const Pipe out, err;
   pid_ = ::fork();

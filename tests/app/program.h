@@ -29,12 +29,13 @@ struct RunOptions {
 // A program while it runs.
 class Program {
  public:
-  // name: "uvic-train". Lies where UVIC_BIN_DIR says. threads of OpenMP do not spin: tests share their machine.
+  // name: "uvic-train", which lies where UVIC_BIN_DIR says, or a path. Threads of OpenMP do not spin: tests share their machine.
   Program(const std::string& name, const std::vector<std::string>& arguments, const RunOptions& options = {});
   ~Program();  // kills it if it still runs
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  pid_t id() const { return pid_; }
   void signal(int number);
   bool running();  // false once it has ended; its status is kept
   Ended wait();
