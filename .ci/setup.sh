@@ -2,7 +2,8 @@
 # 24.04 or newer). $1 = test adds what only the tests need.
 
 packages=(g++ cmake ninja-build libdnnl-dev libopencv-dev libyaml-cpp-dev libcli11-dev libstb-dev nlohmann-json3-dev
-          libzip-dev libarchive-dev zlib1g-dev libopenmpi-dev openmpi-bin)
+          libzip-dev libarchive-dev zlib1g-dev libopenmpi-dev openmpi-bin
+          liblapacke-dev libopenblas-dev)
 [ "${1:-}" != test ] || packages+=(libgtest-dev libbenchmark-dev)
 
 missing=()

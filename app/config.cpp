@@ -103,7 +103,7 @@ void validate(const RunConfig& c) {
              c.model.null_class ? " beside the null class" : "");
   UVIC_CHECK(c.sample.order <= c.sample.steps, "sample.order ", c.sample.order, " is more than sample.steps ",
              c.sample.steps);
-  if (c.sample.every > 0 && c.sample.count > 0) {  // now, not at the first preview
+  if ((c.sample.every > 0 && c.sample.count > 0) || c.eval.fid_every > 0) {  // now, not at the first preview
     SamplerOptions preview{.solver = c.sample.sampler, .steps = c.sample.steps, .order = c.sample.order};
     preview.prediction = prediction_of(c.diffusion.prediction);
     try {
@@ -111,6 +111,12 @@ void validate(const RunConfig& c) {
     } catch (const Error& e) {
       throw Error(std::string("sample: ") + e.what(), e.hint());
     }
+  }
+  if (c.eval.fid_every > 0) {
+    UVIC_CHECK(!c.eval.stats.empty(), "eval.fid_every is ", c.eval.fid_every,
+               ", which needs eval.stats, a file that `uvic-fid ref` writes");
+    UVIC_CHECK(c.model.in_chans == 3 && c.model.condition() != Condition::text, "eval.fid_every is ", c.eval.fid_every,
+               ", which needs a model of RGB images without text");
   }
   for (size_t i = 0; i < c.data.classes.size(); ++i)
     UVIC_CHECK(std::find(c.data.classes.begin(), c.data.classes.begin() + static_cast<std::ptrdiff_t>(i),

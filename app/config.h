@@ -77,6 +77,19 @@ struct SampleConfig {
   bool operator==(const SampleConfig&) const = default;
 };
 
+// The FID of a training run's model on its way.
+struct EvalConfig {
+  int64_t fid_every = 0;
+  std::string stats;
+  int64_t num_images = 10000;
+  int batch = 64;
+  std::string network;
+  std::string protocol = "tf1";
+  std::string pool = "max";
+  bool unit_range = false;
+  bool operator==(const EvalConfig&) const = default;
+};
+
 struct RunConfig {
   std::string preset;  // name of the model that `model` started from; empty: none
   UViCConfig model;
@@ -84,6 +97,7 @@ struct RunConfig {
   DiffusionConfig diffusion;
   TrainConfig train;
   SampleConfig sample;
+  EvalConfig eval;
   bool operator==(const RunConfig&) const = default;
 };
 

@@ -137,6 +137,19 @@ void sample_fields(std::vector<Field>& list, SampleConfig& s) {
   add("seed", &s.seed, "of the first image; the others count up");
 }
 
+void eval_fields(std::vector<Field>& list, EvalConfig& e) {
+  const Adder add{list, "eval"};
+  add("fid_every", &e.fid_every, "steps between FIDs of the EMA weights, sampled as `sample` says; 0: none",
+      between(0, 1e9));
+  add("stats", &e.stats, "statistics to compare with, as `uvic-fid ref` writes them");
+  add("num_images", &e.num_images, "images of a FID", between(2, 1e7));
+  add("batch", &e.batch, "images made at once", between(1, 4096));
+  add("network", &e.network, "Inception's weights; empty: those that uvic-fid finds");
+  add("protocol", &e.protocol, "how images come to Inception's size", {}, {"tf1", "pytorch", "clean"});
+  add("pool", &e.pool, "of Inception's Mixed_7c", {}, {"max", "average"});
+  add("unit_range", &e.unit_range, "scale images to [0, 1], for networks trained so");
+}
+
 // Plain decimals where they are readable: YAML 1.1 readers take 2e-04, without a point, for a string.
 std::string number_text(double v) {
   char text[64];
@@ -186,6 +199,7 @@ std::vector<Field> fields(RunConfig& config) {
   diffusion_fields(list, config.diffusion);
   train_fields(list, config.train);
   sample_fields(list, config.sample);
+  eval_fields(list, config.eval);
   return list;
 }
 

@@ -1,11 +1,18 @@
 #include "app/preview.h"
 
-#include "app/generator.h"
 #include "app/image_io.h"
 #include "app/loaded_model.h"
 #include "kernels/ops/pointwise.h"
 
 namespace uvic {
+
+GeneratorOptions preview_options(const RunConfig& config) {
+  const SampleConfig& c = config.sample;
+  GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
+  options.sampler.prediction = prediction_of(config.diffusion.prediction);
+  options.guidance.scale = config.model.null_class ? c.cfg_scale : 1;
+  return options;
+}
 
 void write_preview(Context& ctx, const RunConfig& config, TrainedModel& model, const Schedule& schedule,
                    const std::filesystem::path& path) {
@@ -13,10 +20,7 @@ void write_preview(Context& ctx, const RunConfig& config, TrainedModel& model, c
   const UViCConfig& m = config.model;
   if (c.count == 0 || m.condition() == Condition::text || m.in_chans != 3) return;
   auto scope = ctx.scope("preview");
-  GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
-  options.sampler.prediction = prediction_of(config.diffusion.prediction);
-  options.guidance.scale = m.null_class ? c.cfg_scale : 1;
-  const Generator generator(model.net, schedule, options);
+  const Generator generator(model.net, schedule, preview_options(config));
   std::vector<uint64_t> seeds;
   std::vector<int32_t> labels;
   for (int i = 0; i < c.count; ++i) {

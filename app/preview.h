@@ -3,10 +3,14 @@
 #include <filesystem>
 
 #include "app/config.h"
+#include "app/generator.h"
 #include "app/train_step.h"
 #include "sampler/schedule.h"
 
 namespace uvic {
+
+// How config.sample says that images are made while it trains.
+GeneratorOptions preview_options(const RunConfig& config);
 
 // Samples config.sample.count images of the EMA weights, from the same seeds and labels every time, and writes them to
 // path as one grid, a class a column where there are ten or fewer. Does nothing for count 0, and for networks it cannot

@@ -26,6 +26,13 @@ struct Entry {
   LogValue value;
 };
 
+// None for words, and for what is not finite.
+std::optional<double> number(const LogValue& value) {
+  if (const auto* whole = std::get_if<int64_t>(&value)) return static_cast<double>(*whole);
+  const auto* real = std::get_if<double>(&value);
+  return real && std::isfinite(*real) ? std::optional(*real) : std::nullopt;
+}
+
 }  // namespace
 
 RunLog::RunLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, int64_t resumed_step,
@@ -58,12 +65,18 @@ void RunLog::write(const StepReport& r) {
   EventFile::Scalars scalars;
   for (const Entry& e : entries) {
     fields.emplace_back(e.name, e.value);
-    const auto* number = std::get_if<double>(&e.value);
-    const double value = number ? *number : static_cast<double>(std::get<int64_t>(e.value));
-    if (std::isfinite(value)) scalars.emplace_back(concat(e.group, "/", e.name), value);
+    if (const std::optional<double> x = number(e.value)) scalars.emplace_back(concat(e.group, "/", e.name), *x);
   }
   metrics_.write(r.step, fields);
   events_.scalars(r.step, scalars);
+}
+
+void RunLog::evaluation(int64_t step, const LogFields& found) {
+  EventFile::Scalars scalars;
+  for (const auto& [name, value] : found)
+    if (const std::optional<double> x = number(value)) scalars.emplace_back("eval/" + name, *x);
+  metrics_.write(step, found);
+  events_.scalars(step, scalars);
 }
 
 void RunLog::preview(int64_t step, const std::filesystem::path& png) {

@@ -33,6 +33,7 @@ struct StepReport {
 //   data_wait              speed/...  share of the time that steps waited for data
 //   memory_mib             speed/...  resident memory of this process
 //   bad_images             data/...
+//   fid, fid_...           eval/...   what evaluations find, in lines of their own; words only in metrics.jsonl
 //   samples/step-*.png     samples    the preview grids
 class RunLog {
  public:
@@ -43,6 +44,8 @@ class RunLog {
          int processes = 1);
 
   void write(const StepReport& report);
+  // What an evaluation found: a line of its own, and its numbers.
+  void evaluation(int64_t step, const LogFields& found);
   // Shows png, the grid of this step. Nothing if there is no such file.
   void preview(int64_t step, const std::filesystem::path& png);
 

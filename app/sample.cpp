@@ -5,52 +5,22 @@
 #include <nlohmann/json.hpp>
 
 #include "app/cli.h"
-#include "app/sample_run.h"
+#include "app/sample_options.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
   SampleRequest r;
   std::string seeds;
-  std::vector<double> interval;
   uint64_t seed = 0;
   int count = 16;
   bool quiet = false, as_json = false;
   const auto declare = [&](CLI::App& app) {
-    SamplerOptions& s = r.generator.sampler;
     app.add_option("-m,--model", r.model, "Model file, checkpoint folder or run folder")->required();
     app.add_option("-n,--count", count, "Number of images")->check(CLI::Range(1, 100'000'000));
     auto* seed_option = app.add_option("-s,--seed", seed, "Image i has seed SEED + i");
     app.add_option("--seeds", seeds, "Seeds as a list of numbers and ranges, 0-49999,60000")->excludes(seed_option);
     app.add_option("-b,--batch", r.batch, "Images computed at once")->check(CLI::PositiveNumber);
-    app.add_option("--class", r.classes, "Class name or number; 'all' in turn; 'random' by seed; A,B to interpolate");
-    app.add_option("--context", r.context, "Text models: .safetensors with 'context' [N, T, D] and 'null' [T, D]");
-    Guidance& g = r.generator.guidance;
-    app.add_option("--cfg-scale", g.scale, "Classifier-free guidance: uncond + scale (cond - uncond)");
-    app.add_option("--cfg-rescale", g.rescale, "Share of guidance's gain in contrast that is taken back; 0: none");
-    app.add_option("--cfg-interval", interval, "Guide only at noise levels sigma / alpha between two, as 0.3 5")
-        ->expected(2);
-    app.add_option("--negative-class", r.negative_class, "Guide away from this class instead of no class");
-    app.add_option("--negative-context", r.negative_context, "Text models: guide away from this file's one 'context'");
-    app.add_option("--guide-model", r.guide_model, "Autoguidance: guide away from what this weaker model makes");
-    app.add_option("--sampler", s.solver, "Solver")->check(CLI::IsMember(solver_names()));
-    app.add_option("--steps", s.steps, "Network evaluations per image")->check(CLI::PositiveNumber);
-    app.add_option("--order", s.order, "dpm++, dpm, unipc, sde-dpm++: 1, 2 or 3; 0 chooses")->check(CLI::Range(0, 3));
-    app.add_option("--method", s.method, "dpm++, dpm: multistep, singlestep, singlestep-fixed or fast");
-    app.add_option("--spacing", s.spacing,
-                   "Time steps: auto, time, logsnr, quadratic, karras, leading, linspace or trailing");
-    app.add_option("--eta", s.eta, "ddim: 0 deterministic, 1 as noisy as ddpm");
-    app.add_option("--churn", s.churn.amount, "heun: EDM's S_churn, fresh noise on the way; 0: none");
-    app.add_option("--churn-min", s.churn.sigma_min, "heun: S_min, the lowest sigma to churn at");
-    app.add_option("--churn-max", s.churn.sigma_max, "heun: S_max, the highest");
-    app.add_option("--churn-noise", s.churn.noise, "heun: S_noise, scale of that noise");
-    app.add_option("--variance", s.variance, "ddpm: small (of the posterior) or large (beta)");
-    app.add_option("--final-sigma", s.final_sigma, "Noise that the last step aims at: auto, zero or min");
-    app.add_option("--steps-offset", s.steps_offset, "Spacing leading: added to every training step");
-    app.add_flag("--bh1", s.bh1, "unipc: B(h) = h instead of exp(h) - 1");
-    app.add_flag("--taylor", s.taylor, "dpm++, dpm, sde-dpm++: Taylor form of order 2 (diffusers: heun)");
-    app.add_flag("--denoise", s.denoise, "dpm++, dpm: one evaluation more, whose image is the result");
-    app.add_flag("--clip", s.x0.clip, "Clamp x0 predictions to [-1, 1]");
-    app.add_option("--dynamic-threshold", s.x0.threshold_ratio, "Bound x0 predictions by this quantile; 0: off");
+    declare_sampling_options(app, r);
     app.add_option("-o,--out", r.out, "Folder for <seed>.png");
     app.add_option("--grid", r.grid, "PNG of all images side by side");
     app.add_option("--npz", r.npz, "All images as arr_0 [N, h, w, 3] uint8, as ADM's evaluator reads them");
@@ -63,16 +33,12 @@ int main(int argc, char** argv) {
     app.add_option("--trajectory", r.trajectory, "PNG of every image, a row each, after every step");
     app.add_option("--preview", r.preview, "PNG of the batch as it stands, written after every step");
     app.add_option("--init-noise", r.init_noise, ".safetensors with x_T [N, C, h, w], instead of noise from the seeds");
-    app.add_option("--device", r.device, "auto, cpu, cuda or cuda:N");
-    app.add_option("--dtype", r.dtype, "auto, f32 or bf16");
-    app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
     app.add_flag("--json", as_json, "Print one result object on stdout");
     app.add_flag("-q,--quiet", quiet, "No progress");
   };
   const auto run = [&] {
     if (r.out.empty() && r.grid.empty() && r.npz.empty() && r.tensor.empty() && r.trajectory.empty())
       throw CLI::RequiredError("One of --out, --grid, --npz, --save-tensor and --trajectory");
-    if (!interval.empty()) r.generator.guidance.sigma_min = interval[0], r.generator.guidance.sigma_max = interval[1];
     for (int i = 0; i < count && seeds.empty(); ++i) r.seeds.push_back(seed + static_cast<uint64_t>(i));
     if (!seeds.empty()) r.seeds = parse_seeds(seeds);
     if (r.interpolate > 0) {

@@ -29,6 +29,7 @@ class TrainLog {
   double step(const StepResult& result, const DataReport& data, TrainState& state);
   // See RunLog.
   void preview(int64_t step, const std::filesystem::path& png) { lines_.preview(step, png); }
+  void evaluation(int64_t step, const LogFields& found) { lines_.evaluation(step, found); }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "app/dataset.h"
+#include "app/evaluation.h"
 #include "app/gradient_sum.h"
 #include "app/loaded_model.h"
 #include "app/preview.h"
@@ -41,6 +42,8 @@ void check_classes(const Dataset& data, const UViCConfig& model) {
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
   if (data.is_absolute()) config.data.path = data.filename().string();
+  for (std::string* file : {&config.eval.stats, &config.eval.network})
+    if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
   return config;
 }
 
@@ -77,6 +80,7 @@ class Run {
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
   BatchLoader loader_;
+  Evaluation evaluation_;
   double loss_ = 0;
 };
 
@@ -106,7 +110,8 @@ Run::Run(const TrainRequest& request)
                .seed = config_.train.seed,
                .start_step = state_.step,
                .sample_shift = state_.samples - state_.step * config_.train.batch_size,
-               .rows = rows_}) {
+               .rows = rows_}),
+      evaluation_(config_) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
   folder_.begin(state_);
@@ -211,6 +216,10 @@ TrainOutcome Run::loop() {
     ++state_.step, state_.samples += config_.train.batch_size;
     const DataReport data = share(result);
     if (processes_.first()) after_step(result, data);
+    if (evaluation_.due(state_.step)) {
+      const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_);
+      if (log_) log_->evaluation(state_.step, found);
+    }
     if (last() || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;

@@ -14,7 +14,7 @@ may(kernels/cpu "kernels/(core|ops|cpu)/" "oneapi/dnnl" "immintrin[.]h" "omp[.]h
 may(kernels/cuda "kernels/(core|ops|cuda)/" "cu[a-z]+" "nccl[.]h")
 may(model "kernels/(core|ops)/" "model/" "nlohmann/" "zip[.]h" "zlib[.]h")
 may(sampler "kernels/(core|ops)/" "sampler/")
-may(app "kernels/(core|ops)/" "model/" "sampler/" "app/" "nlohmann/" "CLI/" "yaml-cpp/" "opencv2/" "stb/" "archive" "zlib[.]h" "mpi[.]h")
+may(app "kernels/(core|ops)/" "model/" "sampler/" "app/" "nlohmann/" "CLI/" "yaml-cpp/" "opencv2/" "stb/" "archive" "zlib[.]h" "mpi[.]h" "cblas[.]h" "lapacke[.]h")
 
 set(breaches)
 set(count 0)

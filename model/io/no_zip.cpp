@@ -19,8 +19,17 @@ ZipFile& ZipFile::operator=(ZipFile&&) noexcept = default;
 const std::vector<ZipFile::Entry>& ZipFile::entries() const { fail("built without libzip"); }
 const ZipFile::Entry* ZipFile::find(const std::string&) const { fail("built without libzip"); }
 Buffer ZipFile::read(const std::string&, uint64_t) const { fail("built without libzip"); }
+ZipFile::Stream ZipFile::open(const std::string&) const { fail("built without libzip"); }
+void ZipFile::Stream::read(void*, uint64_t) { fail("built without libzip"); }
+void ZipFile::Stream::skip(uint64_t) { fail("built without libzip"); }
+void ZipFile::Stream::expect_end() { fail("built without libzip"); }
 
 bool ZipFile::supported() { return false; }
+
+NpzFile::NpzFile(const std::filesystem::path& path) : zip_(path) {}
+bool NpzFile::contains(const std::string&) const { return false; }
+OwnedTensor NpzFile::read(const std::string&, uint64_t) const { fail("built without libzip"); }
+NpzFile::Stream NpzFile::open(const std::string&) const { fail("built without libzip"); }
 
 void write_npz(const std::filesystem::path& path, const std::vector<NamedTensor>&) {
   fail(path.string(), ": an .npz is a zip archive, and uvic was built without libzip");

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "kernels/core/text.h"
 #include "model/io/file.h"
 
 namespace uvic {
@@ -36,7 +37,31 @@ struct Discard {
   void operator()(zip_t* zip) const { zip_discard(zip); }
 };
 
+constexpr const char* kExtension = ".npy";
+
 }  // namespace
+
+NpzFile::NpzFile(const fs::path& path) : path_(path), zip_(path) {
+  for (const ZipFile::Entry& entry : zip_.entries())
+    if (entry.name.ends_with(kExtension))
+      names_.push_back(entry.name.substr(0, entry.name.size() - std::strlen(kExtension)));
+}
+
+bool NpzFile::contains(const std::string& name) const { return zip_.find(name + kExtension) != nullptr; }
+
+OwnedTensor NpzFile::read(const std::string& name, uint64_t max_bytes) const {
+  UVIC_CHECK(contains(name), path_.string(), ": has no array ", quote(name));
+  const Buffer bytes = zip_.read(name + kExtension, max_bytes);
+  return read_npy({static_cast<const std::byte*>(bytes.data()), bytes.size()}, path_.string() + ": " + name);
+}
+
+NpzFile::Stream NpzFile::open(const std::string& name) const {
+  UVIC_CHECK(contains(name), path_.string(), ": has no array ", quote(name));
+  ZipFile::Stream data = zip_.open(name + kExtension);
+  const NpyHeader header =
+      read_npy_header([&](void* to, size_t bytes) { data.read(to, bytes); }, path_.string() + ": " + name);
+  return {header, std::move(data)};
+}
 
 void write_npz(const fs::path& path, const std::vector<NamedTensor>& arrays) {
   fs::path temporary = path;

@@ -2,6 +2,7 @@
 
 #include <zip.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "kernels/core/error.h"
@@ -39,7 +40,7 @@ struct ZipFile::Impl {
   std::unordered_map<std::string, size_t> index;
 };
 
-ZipFile::ZipFile(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {
+ZipFile::ZipFile(const std::filesystem::path& path) : impl_(std::make_shared<Impl>(path)) {
   zip_t* archive = impl_->archive.get();
   const auto n = static_cast<zip_uint64_t>(zip_get_num_entries(archive, 0));
   for (zip_uint64_t i = 0; i < n; ++i) {
@@ -63,36 +64,65 @@ const ZipFile::Entry* ZipFile::find(const std::string& name) const {
   return found == impl_->index.end() ? nullptr : &impl_->entries[found->second];
 }
 
-Buffer ZipFile::read(const std::string& name, uint64_t max_bytes) const {
+struct ZipFile::Stream::Impl {
+  std::shared_ptr<ZipFile::Impl> archive;
+  std::string where;
+  uint64_t size, done = 0;
+  std::unique_ptr<zip_file_t, CloseEntry> file;
+};
+
+ZipFile::Stream ZipFile::open(const std::string& name) const {
   zip_t* archive = impl_->archive.get();
   const auto found = impl_->index.find(name);
   UVIC_CHECK(found != impl_->index.end(), impl_->path, ": the archive has no entry ", quote(name));
-  const auto where = [&] { return impl_->path + ": entry " + quote(name); };
-
+  const std::string where = impl_->path + ": entry " + quote(name);
   zip_stat_t info;
-  UVIC_CHECK(zip_stat_index(archive, found->second, 0, &info) == 0, where(), ": ", zip_strerror(archive));
+  UVIC_CHECK(zip_stat_index(archive, found->second, 0, &info) == 0, where, ": ", zip_strerror(archive));
   const bool stored = info.comp_method == ZIP_CM_STORE;
-  UVIC_CHECK(stored || info.comp_method == ZIP_CM_DEFLATE, where(), ": compression method ", info.comp_method,
+  UVIC_CHECK(stored || info.comp_method == ZIP_CM_DEFLATE, where, ": compression method ", info.comp_method,
              "; only store and deflate can be read");
-  UVIC_CHECK(info.size <= max_bytes, where(), ": ", info.size, " bytes, at most ", max_bytes, " expected");
+  Stream stream(std::make_shared<Stream::Impl>());
+  *stream.impl_ = {impl_, where, info.size, 0, {}};
+  stream.impl_->file.reset(zip_fopen_index(archive, found->second, 0));
+  UVIC_CHECK(stream.impl_->file, where, ": ", zip_strerror(archive));
+  return stream;
+}
 
-  const std::unique_ptr<zip_file_t, CloseEntry> file(zip_fopen_index(archive, found->second, 0));
-  UVIC_CHECK(file, where(), ": ", zip_strerror(archive));
-  Buffer buffer(Device{}, info.size);
-  size_t done = 0;
-  // One byte more than there should be: libzip compares the checksum when it meets the end, and an entry that goes on
-  // past its size is as wrong as one that is short.
-  char extra = 0;
-  for (;;) {
-    const bool full = done == buffer.size();
-    char* to = full ? &extra : static_cast<char*>(buffer.data()) + done;
-    const zip_int64_t n = zip_fread(file.get(), to, full ? 1 : buffer.size() - done);
-    UVIC_CHECK(n >= 0, where(), ": ", zip_file_strerror(file.get()));
-    if (n == 0) break;
-    UVIC_CHECK(!full, where(), ": holds more than the ", info.size, " bytes of its directory entry");
-    done += static_cast<size_t>(n);
+void ZipFile::Stream::read(void* to, uint64_t bytes) {
+  Impl& s = *impl_;
+  for (uint64_t end = s.done + bytes; s.done < end;) {
+    const zip_int64_t n = zip_fread(s.file.get(), to, end - s.done);
+    UVIC_CHECK(n >= 0, s.where, ": ", zip_file_strerror(s.file.get()));
+    UVIC_CHECK(n > 0, s.where, ": cut short: ", s.done, " of ", std::max(end, s.size), " bytes");
+    s.done += static_cast<uint64_t>(n);
+    to = static_cast<char*>(to) + n;
   }
-  UVIC_CHECK(done == buffer.size(), where(), ": cut short: ", done, " of ", buffer.size(), " bytes");
+}
+
+void ZipFile::Stream::skip(uint64_t bytes) {
+  std::vector<char> scratch(std::min<uint64_t>(bytes, 64 << 10));
+  for (uint64_t left = bytes, n; left > 0; left -= n) {
+    n = std::min<uint64_t>(left, scratch.size());
+    read(scratch.data(), n);
+  }
+}
+
+// One byte more than there should be: libzip compares the checksum when it meets the end, and an entry that goes on
+// past its size is as wrong as one that is short.
+void ZipFile::Stream::expect_end() {
+  char extra = 0;
+  const zip_int64_t n = zip_fread(impl_->file.get(), &extra, 1);
+  UVIC_CHECK(n >= 0, impl_->where, ": ", zip_file_strerror(impl_->file.get()));
+  UVIC_CHECK(n == 0, impl_->where, ": holds more than the ", impl_->done, " bytes of its directory entry");
+}
+
+Buffer ZipFile::read(const std::string& name, uint64_t max_bytes) const {
+  Stream stream = open(name);
+  const uint64_t size = stream.impl_->size;
+  UVIC_CHECK(size <= max_bytes, stream.impl_->where, ": ", size, " bytes, at most ", max_bytes, " expected");
+  Buffer buffer(Device{}, size);
+  stream.read(buffer.data(), size);
+  stream.expect_end();
   return buffer;
 }
 

@@ -30,11 +30,28 @@ class ZipFile {
   // any memory is taken), encrypted, cut short, or packed by anything but store and deflate.
   Buffer read(const std::string& name, uint64_t max_bytes) const;
 
+  // An entry from front to end, for those larger than memory. It keeps the archive open.
+  class Stream {
+   public:
+    // The next bytes. Throws as read() does, and where fewer are left.
+    void read(void* to, uint64_t bytes);
+    void skip(uint64_t bytes);
+    // Throws unless everything has been read and the checksum is right.
+    void expect_end();
+
+   private:
+    friend class ZipFile;
+    struct Impl;
+    explicit Stream(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+    std::shared_ptr<Impl> impl_;
+  };
+  Stream open(const std::string& name) const;
+
   static bool supported();
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace uvic

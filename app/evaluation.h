@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "app/config.h"
+#include "app/log.h"
+#include "app/metrics/features.h"
+#include "app/train_step.h"
+#include "sampler/schedule.h"
+
+namespace uvic {
+
+// The FID of a training run's model on its way: of images made from the EMA weights as config.sample says, guidance
+// included, against config.eval's statistics. Draws nothing that training draws, so that a run with it ends with the
+// same bits as one without.
+class Evaluation {
+ public:
+  // Reads statistics and network, so that what is wrong with them ends the run before its first step. Throws Error.
+  explicit Evaluation(const RunConfig& config);
+  ~Evaluation();
+
+  // Whether config asks for one after so many steps: every eval.fid_every, and the last.
+  bool due(int64_t step) const;
+
+  // For metrics.jsonl: "fid", and under which protocol, network, sampler and guidance it stands. All processes make the
+  // call, each makes a share of the images. The store goes through Role::ema and is back in Role::master after.
+  LogFields run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes);
+
+ private:
+  const RunConfig config_;
+  Statistics reference_;
+  std::unique_ptr<FeatureExtractor> extractor_;
+};
+
+}  // namespace uvic

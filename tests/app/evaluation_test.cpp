@@ -1,0 +1,85 @@
+// A FID now and then while a run trains: logged with what it stands on, and without a trace in the training.
+
+#include "app/trainer.h"
+#include "tests/app/fid_fixtures.h"
+#include "tests/app/tiny_run.h"
+
+namespace uvic::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class EvaluationTest : public ImageFolderTest {
+ protected:
+  EvaluationTest() {
+    write_golden_sets(dir_);
+    Processes alone{World{}};
+    write_reference(fid_request(dir_ / "ref.npz", {}, network_.path()), dir_ / "stats.npz", alone);
+  }
+  RunConfig config() {
+    RunConfig c = tiny_run(data_);
+    c.train.max_steps = 10;
+    c.sample.cfg_scale = 3;
+    c.eval.fid_every = 5;
+    c.eval.stats = (dir_ / "stats.npz").string();
+    c.eval.network = network_.path().string();
+    c.eval.num_images = 7;
+    c.eval.batch = 3;
+    return c;
+  }
+  void run(const RunConfig& c, const fs::path& out) {
+    train({.config = c, .out = out, .device = {}, .progress = Progress::Style::quiet});
+  }
+
+  fs::path data_ = class_folders(3, 5);
+  NetworkFile network_;
+};
+
+TEST_F(EvaluationTest, LogsWhatUvicFidFindsAndChangesNoBit) {
+  const RunConfig with = config();
+  RunConfig without = with;
+  without.eval = {};
+  run(with, dir_ / "with");
+  run(without, dir_ / "without");
+  // The models hold the config that made them, so that only the state can be the same file.
+  EXPECT_TRUE(read_text(dir_ / "with/step-00000010/state.safetensors") ==
+              read_text(dir_ / "without/step-00000010/state.safetensors"));
+
+  std::map<int64_t, nlohmann::json> lines;
+  for (const nlohmann::json& line : metrics_of(dir_ / "with"))
+    if (line.contains("fid")) lines[line["step"]] = line;
+  ASSERT_EQ(lines.size(), 2u);  // after 5 and 10
+  FidRequest r = fid_request(dir_ / "with", dir_ / "stats.npz", network_.path());
+  r.num = 7;
+  r.sample.generator.sampler.steps = with.sample.steps;
+  r.sample.generator.guidance.scale = with.sample.cfg_scale;
+  r.sample.dtype = "f32";
+  Processes alone{World{}};
+  for (const FidResult& result : compare_sets(r, alone)) {
+    const nlohmann::json& line = lines.at(result.a.step);
+    EXPECT_NEAR(line["fid"], values_of(result).at("fid"), 1e-9 * values_of(result).at("fid")) << line;
+    EXPECT_EQ(line["fid_protocol"], "tf1");
+    EXPECT_EQ(line["fid_images"], 7);
+    EXPECT_EQ(line["fid_reference_images"], 14);
+    EXPECT_EQ(line["fid_cfg_scale"], 3);
+    EXPECT_EQ(line["fid_sampler"], "dpm++");
+  }
+}
+
+TEST_F(EvaluationTest, WhatCannotBeDoneEndsTheRunAtItsStart) {
+  RunConfig c = config();
+  c.eval.protocol = "clean";
+  EXPECT_NE(error_of([&] { run(c, dir_ / "a"); }).find("is of protocol tf1"), std::string::npos);
+  c = config();
+  c.eval.stats = (dir_ / "ref.npz").string();
+  EXPECT_NE(error_of([&] { run(c, dir_ / "b"); }).find("ref.npz: not statistics"), std::string::npos);
+  c = config();
+  c.eval.stats.clear();
+  EXPECT_NE(error_of([&] { validate(c); }).find("eval.fid_every is 5, which needs eval.stats"), std::string::npos);
+  c = config();
+  c.model.in_chans = 4;
+  EXPECT_NE(error_of([&] { validate(c); }).find("a model of RGB images"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace uvic::test
