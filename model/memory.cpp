@@ -14,9 +14,9 @@ struct RowBytes {
 
   // What Block::forward keeps: result, norm1, qkv, attention, middle, norm2, and fc1 before its activation.
   double kept() const { return 8 * width + hidden + stats; }
-  // What Block::backward takes at most: the MLP's result, its hidden values made again and their gradient; or that
-  // result, attention's, and the gradients of its output and of qkv.
-  double backward() const { return std::max(width + 2 * hidden, 6 * width); }
+  // What Block::backward takes at most: the MLP's result, the gradient of its hidden values, and an operand in the
+  // products' order; or that result, attention's, and the gradients of its output and of qkv.
+  double backward() const { return std::max(2 * width + hidden, 6 * width); }
 };
 
 double activation_bytes(const UViCConfig& c, int64_t batch, DType dtype, bool recompute) {

@@ -78,6 +78,7 @@ TEST_F(EvaluationTest, WhatCannotBeDoneEndsTheRunAtItsStart) {
   EXPECT_NE(error_of([&] { validate(c); }).find("eval.fid_every is 5, which needs eval.stats"), std::string::npos);
   c = config();
   c.model.in_chans = 4;
+  c.data.format = "latents";
   EXPECT_NE(error_of([&] { validate(c); }).find("a model of RGB images"), std::string::npos);
 }
 

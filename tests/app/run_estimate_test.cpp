@@ -43,7 +43,7 @@ TEST(TrainingMemoryTest, IsWhatAStepTakes) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       for (const bool recompute : {false, true}) {
         SCOPED_TRACE(concat(shape.name, " ", name_of(dtype), recompute ? " recompute" : ""));
-        constexpr int kBatch = 12;
+        constexpr int kBatch = 40;
         Context ctx({.threads = 1});
         TrainedModel model(ctx, shape.config, dtype, 1);
         model.recompute = recompute;

@@ -84,7 +84,7 @@ struct Accumulation {
 };
 constexpr int64_t kRowPanels = 16, kColumnPanels = 8;
 constexpr int64_t kAccumulated = kRowPanels * kColumnPanels * kTiles,
-                  kAccumulatedB = 2 * kBlockSteps * kColumnPanels * kTiles;
+                  kAccumulatedB = 3 * kBlockSteps / 2 * kColumnPanels * kTiles;
 
 void accumulate(const Accumulation& m);
 
