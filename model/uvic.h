@@ -33,7 +33,8 @@ class UViC {
   // Called while backward runs: the gradients at [begin, end) of the store's flat role have their final values. Each
   // part ends where the one before it began, and the last begins at 0.
   using GradientsDone = std::function<void(int64_t begin, int64_t end)>;
-  // Adds to every parameter's gradient; what was saved serves once. Overwrites dimage and dcontext (shapes of the inputs, f32), skipped if empty.
+  // Adds to every parameter's gradient; what was saved serves once. Overwrites dimage and dcontext (shapes of the
+  // inputs, f32), skipped if empty.
   void backward(Context& ctx, const Saved& saved, Tensor dout, Tensor dimage = {}, Tensor dcontext = {},
                 const GradientsDone& done = {}) const;
 
