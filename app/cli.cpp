@@ -62,6 +62,8 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
     if (!e.hint().empty()) std::fprintf(stderr, "  hint: %s\n", e.hint().c_str());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "%s: error: out of memory\n  hint: a smaller batch needs less\n", name.c_str());
+  } catch (const std::filesystem::filesystem_error& e) {
+    std::fprintf(stderr, "%s: error: %s: %s\n", name.c_str(), e.path1().c_str(), e.code().message().c_str());
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s: error: %s\n", name.c_str(), e.what());
   }

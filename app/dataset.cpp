@@ -56,6 +56,14 @@ std::vector<uint8_t> Dataset::read(int64_t i, std::unique_ptr<ByteFile>& open) c
   return open->read(e.offset, e.size);
 }
 
+int64_t Dataset::stored_bytes(int64_t i) const {
+  const ImageEntry& e = entry(i);
+  if (e.size >= 0) return e.size;
+  std::error_code unknown;
+  const auto bytes = std::filesystem::file_size(index_.files[static_cast<size_t>(e.file)], unknown);
+  return unknown ? -1 : static_cast<int64_t>(bytes);
+}
+
 Image Dataset::decode(int64_t i, std::span<const uint8_t> bytes) const {
   const ImageEntry& e = entry(i);
   if (index_.coding == Coding::encoded) {

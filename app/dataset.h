@@ -37,6 +37,7 @@ class Dataset {
   // The same for images read in the order in which they lie: `open` is the file that is open, exchanged where image i
   // lies in another one.
   std::vector<uint8_t> read(int64_t i, std::unique_ptr<ByteFile>& open) const;
+  int64_t stored_bytes(int64_t i) const;  // how many read() gives; -1 if the file cannot be asked
   Image decode(int64_t i, std::span<const uint8_t> bytes) const;
   Image load(int64_t i) const { return decode(i, read(i)); }
 

@@ -20,16 +20,19 @@ int main(int argc, char** argv) {
         ->required();
     pack->add_option("-o,--out", r.out, "Folder for the shards, their indices and index.json")->required();
     pack->add_option("--shard-mb", r.shard_mb, "Megabytes (10^6) after which a shard ends")->check(CLI::PositiveNumber);
-    pack->add_option("--size", r.size, "Resize to so many pixels; 0: keep the files as they are")
-        ->check(CLI::Range(0, 16384));
+    CLI::Option* size = pack->add_option("--size", r.size, "Resize to so many pixels; 0: keep the files as they are");
+    size->check(CLI::Range(0, 16384));
     pack->add_option("--crop", r.crop, "With --size: center (a square), or short (the short side; nothing is cut)")
-        ->check(CLI::IsMember({"center", "short"}));
+        ->check(CLI::IsMember({"center", "short"}))
+        ->needs(size);
     pack->add_option("--jpeg-quality", r.jpeg_quality, "With --size: write JPEG of this quality; 0: PNG, without loss")
-        ->check(CLI::Range(0, 100));
+        ->check(CLI::Range(0, 100))
+        ->needs(size);
     pack->add_option("--format", r.data.format, "Of the data: auto, folder, tar, cifar or list");
     pack->add_option("--classes", r.data.classes, "Class folders to use, comma-separated, in the order of their labels")
         ->delimiter(',');
-    pack->add_flag("--ignore-exif", stored, "With --size: leave photos as stored, not upright as their EXIF says");
+    pack->add_flag("--ignore-exif", stored, "With --size: leave photos as stored, not upright as their EXIF says")
+        ->needs(size);
     pack->add_flag("--in-order", r.in_order, "Class by class instead of shuffled");
     pack->add_option("-s,--seed", r.seed, "Of shuffling");
     pack->add_option("--threads", r.data.workers, "Threads that decode; 0: one per core")->check(CLI::Range(0, 256));

@@ -1,4 +1,4 @@
-// Built instead of image_decode.cpp and plot.cpp when UVIC_OPENCV is off.
+// Built instead of image_decode.cpp, image_encode.cpp and plot.cpp when UVIC_OPENCV is off.
 #include "app/image_io.h"
 #include "app/plot.h"
 #include "kernels/core/error.h"

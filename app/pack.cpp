@@ -15,6 +15,7 @@
 #include "app/dataset.h"
 #include "app/resize.h"
 #include "kernels/core/error.h"
+#include "kernels/core/text.h"
 #include "model/io/file.h"
 
 namespace uvic {
@@ -112,7 +113,7 @@ Packer::Packer(const PackRequest& request)
     : request_(request),
       data_(request.data),
       keys_(unique_keys(data_)),
-      log_((fs::create_directories(request.out), request.out), settings_of(request, data_)),
+      log_(request.out, settings_of(request, data_)),
       progress_("pack", "image", data_.size(), request.progress, log_.next()) {
   order_ = epoch_order(request.seed, 0, data_.size());
   if (request.in_order) std::sort(order_.begin(), order_.end());
@@ -137,7 +138,7 @@ Packed Packer::make(int64_t i) const {
     return {encode_png(resized.tensor()), "png", {}};
   } catch (const Error& e) {
     const std::string what = e.what();
-    return {{}, {}, what.find(data_.name(i)) == std::string::npos ? concat(data_.name(i), ": ", what) : what};
+    return {{}, {}, escape(what.find(data_.name(i)) == std::string::npos ? concat(data_.name(i), ": ", what) : what)};
   }
 }
 

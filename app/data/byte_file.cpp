@@ -12,7 +12,8 @@
 namespace uvic {
 
 ByteFile::ByteFile(const std::filesystem::path& path, Access access)
-    : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    // Non-blocking, or opening a named pipe would wait for its writer for ever.
+    : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   struct stat info {};
   const int error = file_ < 0 || ::fstat(file_, &info) != 0 ? errno : 0;
   const bool regular = error == 0 && S_ISREG(info.st_mode);

@@ -3,9 +3,12 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "app/data/shard_index.h"
 #include "app/dataset.h"
 #include "kernels/core/error.h"
+#include "kernels/core/text.h"
 #include "model/io/file.h"
 
 namespace uvic {
@@ -35,6 +38,27 @@ std::string line_of(const PackedShard& s) {
   return line_of(Json{{"file", s.file}, {"samples", s.samples}, {"bytes", s.bytes}, {"next", s.next}, {"bad", s.bad}});
 }
 
+// Nothing if the line is not what line_of() makes.
+std::optional<PackedShard> shard_of(const Json& json) {
+  if (!json.is_object()) return std::nullopt;
+  try {
+    return PackedShard{json.at("file"), json.at("samples"), json.at("bytes"), json.at("next"), json.at("bad")};
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+// Of two first lines: "seed 0, here 1; size 64, here 256".
+std::string differences(const std::string& there, const std::string& here) {
+  const Json theirs = Json::parse(there, nullptr, false), ours = Json::parse(here);
+  if (!theirs.is_object()) return "pack.jsonl is not of uvic-encode";
+  std::vector<std::string> all;
+  for (const auto& [key, value] : ours.items())
+    if (const Json other = theirs.value(key, Json()); other != value)
+      all.push_back(concat(key, " ", other.dump(), ", here ", value.dump()));
+  return join(all, "; ");
+}
+
 }  // namespace
 
 std::string fingerprint(const Dataset& data) {
@@ -42,7 +66,8 @@ std::string fingerprint(const Dataset& data) {
   const auto mix = [&](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3u; };
   for (int64_t i = 0; i < data.size(); ++i) {
     for (const char c : data.name(i)) mix(static_cast<unsigned char>(c));
-    for (const char c : concat('\t', data.label(i), '\n')) mix(static_cast<unsigned char>(c));
+    for (const char c : concat('\t', data.label(i), '\t', data.stored_bytes(i), '\n'))
+      mix(static_cast<unsigned char>(c));
   }
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
@@ -50,6 +75,9 @@ std::string fingerprint(const Dataset& data) {
 }
 
 PackLog::PackLog(const fs::path& folder, const PackSettings& settings) : folder_(folder), path_(folder / "pack.jsonl") {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  UVIC_CHECK(!error, quote(folder.string()), ": cannot create this folder for the shards: ", error.message());
   const std::string wanted = line_of(settings);
   if (fs::exists(path_)) {
     read(wanted);
@@ -66,18 +94,17 @@ void PackLog::read(const std::string& settings) {
   std::string line;
   std::getline(in, line);
   UVIC_CHECK(line + "\n" == settings, folder_.string(),
-             ": holds shards packed with other settings or of other images; choose an empty folder\n  there: ", line,
-             "\n  here:  ", settings.substr(0, settings.size() - 1));
+             ": holds shards packed with other settings or of other images (", differences(line, settings),
+             "); choose an empty folder");
   while (std::getline(in, line) && !in.eof()) {  // a line without its end was torn
     const Json json = Json::parse(line, nullptr, false);
-    if (!json.is_object()) return;
-    const PackedShard shard{json.value("file", ""), json.value("samples", int64_t{0}), json.value("bytes", int64_t{0}),
-                            json.value("next", int64_t{0}), json.value("bad", std::vector<std::string>{})};
+    const std::optional<PackedShard> shard = shard_of(json);
+    if (!shard || shard->next <= next()) return;
+    const fs::path path = folder_ / shard->file;
     std::error_code absent;
-    const bool there = static_cast<int64_t>(fs::file_size(folder_ / shard.file, absent)) == shard.bytes && !absent;
-    if (!shard.file.empty() && !there) return;
-    if (shard.next <= next()) return;
-    shards_.push_back(shard);
+    const bool there = static_cast<int64_t>(fs::file_size(path, absent)) == shard->bytes && !absent;
+    if (!shard->file.empty() && !(there && fs::exists(shard_index_path(path), absent))) return;
+    shards_.push_back(*shard);
   }
 }
 

@@ -31,15 +31,16 @@ struct PackSettings {
   std::string fingerprint;
 };
 
-// Of names and labels in their order, 16 hex digits. Contents are not looked at.
+// Of names, labels and sizes in bytes in their order, 16 hex digits. Contents are not looked at.
 std::string fingerprint(const Dataset& data);
 
 // How far a packing is: pack.jsonl in the folder of the shards, settings on the first line and then a shard a line,
-// each written when the shard is in place. A line that a crash tore, or whose shard is not there, ends the list:
-// packing goes on from there, and makes the same bytes again.
+// each written when the shard is in place. A line that a crash tore, or whose shard or its index is not there, ends the
+// list: packing goes on from there, and makes the same bytes again.
 class PackLog {
  public:
-  // Throws Error if the folder holds shards that were packed with other settings, or not by us.
+  // Makes the folder. Throws Error if it cannot, or if it holds shards that were packed with other settings, or not by
+  // us.
   PackLog(const std::filesystem::path& folder, const PackSettings& settings);
 
   const std::vector<PackedShard>& shards() const { return shards_; }

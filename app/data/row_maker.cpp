@@ -8,6 +8,7 @@
 #include "app/resize.h"
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
+#include "kernels/core/text.h"
 
 namespace uvic {
 
@@ -109,7 +110,7 @@ bool RowMaker::write_pixels(int64_t i, int64_t epoch, std::optional<int64_t> sam
       std::memcpy(out, cropped(image, config_.crop, options_.image_size, r).rgb.data(), row_bytes_);
     } catch (const Error& e) {
       const std::string what = e.what();  // a crop does not know the image's name
-      bad_.add(i, what.find(data_.name(i)) == std::string::npos ? concat(data_.name(i), ": ", what) : what);
+      bad_.add(i, escape(what.find(data_.name(i)) == std::string::npos ? concat(data_.name(i), ": ", what) : what));
       return false;
     }
     if (cache_) cache_->store(i, out);

@@ -34,10 +34,10 @@ std::string text_of(const fs::path& shard, const TarEntry& entry) {
 }
 
 // The integer "label" of a key.json; nothing if it is about something else.
-std::optional<int32_t> label_in_json(const std::string& text) {
+std::optional<int32_t> label_in_json(const std::string& text, const std::string& where) {
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object() || !json.contains("label") || !json["label"].is_number_integer()) return std::nullopt;
-  return json["label"].get<int32_t>();
+  return parse_label(json["label"].dump(), where);
 }
 
 // Of several images with one key (photo.jpg, photo.depth.png) one is the sample's: that named key.jpg, or the first.
@@ -79,7 +79,8 @@ Shard scan(const fs::path& path, int32_t file, const std::string& prefix) {
   }
   if (label_of.empty())
     for (const TarEntry* entry : json)
-      if (const auto label = label_in_json(text_of(path, *entry))) label_of[key_of(entry->name)] = *label;
+      if (const auto label = label_in_json(text_of(path, *entry), path.string() + ": " + entry->name))
+        label_of[key_of(entry->name)] = *label;
   shard.labelled = !label_of.empty();
   if (shard.labelled) keep_one_image_a_key(shard.entries);
   for (ImageEntry& entry : shard.entries)

@@ -20,6 +20,8 @@ struct Close {
 
 // libarchive reads the headers and says how far into the file each leaves it: there the entry's contents begin.
 std::vector<TarEntry> read_tar_index(const std::filesystem::path& path) {
+  std::error_code absent;  // libarchive says so; of a named pipe it would wait for the writer
+  UVIC_CHECK(std::filesystem::is_regular_file(path, absent) || absent, path.string(), ": not a regular file");
   const std::unique_ptr<archive, Close> tar(archive_read_new());
   archive_read_support_format_tar(tar.get());
   const auto fail_with = [&](const char* what) {

@@ -41,11 +41,10 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   return found;
 }
 
-std::string quote(std::string_view text) {
-  constexpr size_t kMax = 120;
+std::string escape(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
-  std::string s = "\"";
-  for (const char c : text.substr(0, kMax)) {
+  std::string s;
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (c == '\n') {
       s += "\\n";
@@ -57,6 +56,13 @@ std::string quote(std::string_view text) {
       s += c;
     }
   }
+  return s;
+}
+
+std::string quote(std::string_view text) {
+  constexpr size_t kMax = 120;
+  std::string s = "\"";
+  s += escape(text.substr(0, kMax));
   return s + (text.size() > kMax ? "...\"" : "\"");
 }
 

@@ -12,8 +12,9 @@ namespace uvic {
 // first of several; empty only if there is none.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
-// "text" in double quotes, safe to print from a hostile file: control bytes become \n, \t or \x1b, what follows 120
-// bytes becomes "...". Always one line.
+// Safe to print from a hostile file: control bytes become \n, \t or \x1b. Always one line.
+std::string escape(std::string_view text);
+// The same in double quotes; what follows 120 bytes becomes "...".
 std::string quote(std::string_view text);
 
 // a, b, c

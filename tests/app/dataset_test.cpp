@@ -1,5 +1,7 @@
 #include "app/dataset.h"
 
+#include <sys/stat.h>
+
 #include "app/data/tar.h"
 #include "tests/app/image_fixtures.h"
 #include "tests/app/tar_bytes.h"
@@ -211,6 +213,24 @@ TEST_F(DatasetTest, CifarBinary) {
   write_text(dir_ / "test_batch.bin", std::string(3074, '\1'));
   EXPECT_NE(error_of([&] { Dataset d(data_at(dir_ / "test_batch.bin")); }).find("not a multiple of 3073"),
             std::string::npos);
+}
+
+TEST_F(DatasetTest, ANamedPipeIsRefusedWithoutWaitingForItsWriter) {
+  for (const char* name : {"pipe.jpg", "pipe.tar"}) ASSERT_EQ(::mkfifo((dir_ / name).c_str(), 0600), 0);
+  write_text(dir_ / "list.txt", "pipe.jpg\n");
+  const Dataset data(data_at(dir_ / "list.txt"));
+  EXPECT_EQ(error_of([&] { data.load(0); }), (dir_ / "pipe.jpg").string() + ": not a regular file");
+  EXPECT_EQ(error_of([&] { Dataset d(data_at(dir_ / "pipe.tar")); }),
+            (dir_ / "pipe.tar").string() + ": not a regular file");
+}
+
+TEST_F(DatasetTest, ALabelInJsonThatIsNoClassNumberIsRefused) {
+  for (const char* label : {"-1", "4294967296"}) {
+    write_text(dir_ / "x.tar",
+               tar_entry("a.png", png_text(1)) + tar_entry("a.json", concat(R"({"label": )", label, "}")) + kTarEnd);
+    EXPECT_EQ(error_of([&] { Dataset d(data_at(dir_ / "x.tar")); }),
+              concat((dir_ / "x.tar").string(), ": a.json: a label must be an integer >= 0, got \"", label, "\""));
+  }
 }
 
 TEST_F(DatasetTest, ListFile) {

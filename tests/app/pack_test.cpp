@@ -136,6 +136,10 @@ TEST_F(PackTest, BrokenFilesAreNamedAndLeftOut) {
   for (const char* name : {"empty.jpg: empty file", "words.png: not a JPEG", "half.png: "})
     EXPECT_NE(left_out.find(name), std::string::npos) << left_out;
   EXPECT_EQ(pack(r).bad, 3);  // a second call finds them in the log
+  write_text(root / "class0" / "two\nlines.png", "words");
+  r.out = dir_ / "lines";
+  pack(r);
+  EXPECT_NE(read_text(r.out / "index.json").find(R"(two\\nlines.png: not a JPEG)"), std::string::npos);
 
   write_text(dir_ / "bad" / "a" / "1.png", "x");
   EXPECT_NE(error_of([&] { pack(request(dir_ / "bad", "none")); }).find("every image is broken"), std::string::npos);
@@ -189,6 +193,12 @@ TEST_F(PackTest, WhateverStoppedItTheNextCallEndsWithTheSameBytes) {
   fs::remove(r.out / "shard-000001.tar");  // somebody takes one away
   EXPECT_EQ(pack(r).kept, 1);
   EXPECT_TRUE(files_in(r.out) == want);
+  fs::remove(r.out / "shard-000002.tsv");  // or an index, without which index.json would count no images
+  EXPECT_EQ(pack(r).kept, 2);
+  EXPECT_TRUE(files_in(r.out) == want);
+  write_text(r.out / "pack.jsonl", log.substr(0, log.find('\n') + 1) + R"({"file":3,"samples":[],"next":9})" + "\n");
+  EXPECT_EQ(pack(r).kept, 0);
+  EXPECT_TRUE(files_in(r.out) == want);
 
   std::sig_atomic_t stop = 1;
   PackRequest stopped = request(root, "stopped");
@@ -225,7 +235,12 @@ TEST_F(PackTest, AnotherPackingIsNotMixedIn) {
   PackRequest r = request(class_folders(2, 4), "out");
   pack(r);
   r.seed = 1;
-  EXPECT_NE(error_of([&] { pack(r); }).find("packed with other settings or of other images"), std::string::npos);
+  EXPECT_EQ(error_of([&] { pack(r); }), r.out.string() +
+                                            ": holds shards packed with other settings or of other images "
+                                            "(seed 0, here 1); choose an empty folder");
+  r.seed = 0;
+  write_text(dir_ / "set" / "class0" / "img0.png", "other");  // names and labels are those of before
+  EXPECT_NE(error_of([&] { pack(r); }).find("(fingerprint "), std::string::npos);
   write_text(dir_ / "theirs" / "x.tar", kTarEnd);
   r.out = dir_ / "theirs";
   EXPECT_NE(error_of([&] { pack(r); }).find("x.tar, which is not of this packing"), std::string::npos);
@@ -262,6 +277,12 @@ TEST_F(PackTest, TheProgramPacksResumesAndFailsClearlyOnAFullDisk) {
   EXPECT_TRUE(failed_clearly(run_program("uvic-encode", {"pack", (dir_ / "absent").string(), "-o", dir_.string()}),
                              "uvic-encode", 1, {"absent: no such file or folder"}));
   EXPECT_TRUE(failed_clearly(run_program("uvic-encode", {"pack"}), "uvic-encode", 2, {"data"}));
+  std::vector<std::string> no_size = arguments;
+  no_size.insert(no_size.end(), {"--jpeg-quality", "90"});  // which would leave the files as they are
+  EXPECT_TRUE(failed_clearly(run_program("uvic-encode", no_size), "uvic-encode", 2, {"--size"}));
+  write_text(dir_ / "file", "x");
+  EXPECT_TRUE(failed_clearly(run_program("uvic-encode", {"pack", root.string(), "-o", (dir_ / "file").string()}),
+                             "uvic-encode", 1, {"file", "cannot create this folder"}));
 }
 
 }  // namespace

@@ -25,6 +25,11 @@ TEST(Quote, IsAlwaysOneShortLine) {
   EXPECT_EQ(quote(std::string(500, 'x')), "\"" + std::string(120, 'x') + "...\"");
 }
 
+TEST(Escape, KeepsEverythingButControlBytes) {
+  const std::string text(300, 'x');
+  EXPECT_EQ(escape(text + "\"\n\x1b\xff"), text + "\"\\n\\x1b\xff");
+}
+
 TEST(Join, PutsSeparatorsBetween) {
   EXPECT_EQ(join(std::vector<std::string>{"a", "b", "c"}), "a, b, c");
   EXPECT_EQ(join(std::vector<std::string>{"", "b"}, "|"), "|b");

@@ -48,16 +48,16 @@ struct BetweenRow {
 
   UVIC_INLINE void operator()(int64_t r) const {
     const __mmask32 mask = r < rows ? columns : 0;
-    bf16* const pre_row = pre + r * stride;
     Pair x = sums_row(sums, r);
     if constexpr (backward) {
+      bf16* const pre_row = pre + r * stride;
       const Pair y = load_pair(pre_row, mask);
       _mm_prefetch(reinterpret_cast<const char*>(pre_row + 2 * kPanel), _MM_HINT_T0);  // a step of training: -2%
       x = {x.first * derivative<act>(y.first), x.second * derivative<act>(y.second)};
       store_pair(pre_row, {activated<act>(y.first), activated<act>(y.second)}, mask);
       store_pair(gradient + r * stride, x, mask);
     } else {
-      if (pre) stream_pair(pre_row, x, mask);
+      if (pre) stream_pair(pre + r * stride, x, mask);
       x = {activated<act>(x.first), activated<act>(x.second)};
     }
     _mm512_store_si512(to + r * kStep, to_bf16_pair(x.first, x.second));
