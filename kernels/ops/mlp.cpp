@@ -53,6 +53,7 @@ void mlp_backward(Context& ctx, const MlpBackwardArgs& a, Tensor dy, Tensor dx, 
   check(op, "dw2", dw2, DType::f32, {width, hidden});
   check(op, "db2", db2, DType::f32, {width});
   UVIC_CHECK(dx.raw() != dy.raw(), op, ": dx aliases dy");
+  UVIC_CHECK(dx.raw() != a.x.raw(), op, ": dx aliases x");  // which dw1 needs afterwards
   on_cpu(ctx) ? cpu::mlp_backward(ctx, a, dy, dx, dw1, db1, dw2, db2)
               : cuda::mlp_backward(ctx, a, dy, dx, dw1, db1, dw2, db2);
 }

@@ -22,7 +22,7 @@ struct MlpBackwardArgs {
   Tensor pre;  // [N, M] by mlp_forward; scratch afterwards
 };
 // Overwrites dx [N, K] and pre; adds to dw1 [M, K], db1 [M], dw2 [K, M] and db2 [K], all f32. dy [N, K] is only read:
-// it is also the residual's gradient. dx may not alias dy.
+// it is also the residual's gradient. dx may not alias dy or x.
 void mlp_backward(Context& ctx, const MlpBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw1, Tensor db1, Tensor dw2,
                   Tensor db2);
 
