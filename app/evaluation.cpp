@@ -65,10 +65,10 @@ class TrainedImages : public ImageSource {
 
 }  // namespace
 
-Evaluation::Evaluation(const RunConfig& config) : config_(config) {
+Evaluation::Evaluation(const RunConfig& config, int threads) : config_(config) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
-  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, config_.train.threads));
+  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, threads));
   const FeatureKind &own = extractor_->kind(), &theirs = reference_.kind;
   UVIC_CHECK(theirs.protocol.empty() || own == theirs, "eval.stats ", config_.eval.stats, " is of protocol ",
              theirs.protocol, ", network ", theirs.network.substr(0, 8), ", ", theirs.pool, " pool; eval says ",

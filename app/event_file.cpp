@@ -34,8 +34,7 @@ std::string little_endian(T value) {
   return out;
 }
 
-// ---- protobuf's wire format: fields of the messages below, one of the three kinds they need
-// ---------------------------
+// ---- protobuf's wire format: fields of the messages below, of the kinds they need ----------------------------------
 std::string varint(uint64_t v) {
   std::string out;
   for (; v >= 0x80; v >>= 7) out += static_cast<char>(v | 0x80);
@@ -51,8 +50,7 @@ std::string field(int number, std::string_view bytes) {
   return concat(varint(uint64_t(number) << 3 | 2), varint(bytes.size()), bytes);
 }
 
-// ---- tensorflow/core/util/event.proto and framework/summary.proto
-// -----------------------------------------------------
+// ---- tensorflow/core/util/event.proto and framework/summary.proto --------------------------------------------------
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // Event: wall_time 1, step 2, and one of file_version 3, summary 5, session_log 7.

@@ -59,14 +59,14 @@ int64_t step_of(std::string_view line) {
   return step;
 }
 
-// Length of the leading part of the file whose lines are whole and not after the step.
+// Length of the leading part of the file whose lines are whole and not after the step. A line that is not ours stays:
+// damage must not cost the lines behind it.
 uintmax_t length_up_to(const std::filesystem::path& path, int64_t step) {
   std::ifstream in(path, std::ios::binary);
   UVIC_CHECK(in || !std::filesystem::exists(path), path.string(), ": cannot read: ", std::strerror(errno));
   uintmax_t length = 0;
   for (std::string line; std::getline(in, line) && !in.eof(); length += line.size() + 1) {
-    const int64_t s = step_of(line);
-    if (s < 0 || s > step) break;
+    if (step_of(line) > step) break;
   }
   return length;
 }

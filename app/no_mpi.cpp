@@ -8,7 +8,9 @@ namespace uvic {
 struct Processes::Impl {};
 
 Processes::Processes(const World& world) : world_(world) {
-  if (!alone()) throw Error("this uvic was built without MPI: it trains in one process", "install libopenmpi-dev");
+  if (!alone())
+    throw Error("this uvic was built without MPI: it trains in one process",
+                "install libopenmpi-dev and build again with UVIC_MPI=ON");
 }
 Processes::~Processes() = default;
 

@@ -21,6 +21,9 @@ constexpr double kMeasuredSeconds = 1;              // a step that is timed may 
 constexpr double kMeasuredBytes = 3.0 * (1 << 30);  // and so much memory
 constexpr double kShare = 0.5;                      // of the matrix rate that a step reaches, to choose its images by
 
+// Of a step, which may take its batch in parts.
+int64_t images_at_a_time(const TrainConfig& t) { return (t.batch_size + t.accumulate - 1) / t.accumulate; }
+
 void count_images(RunEstimate& e, const DataConfig& data) {
   if (data.format == "latents") {
     e.images_unknown = "latents cannot be counted yet";
@@ -36,7 +39,8 @@ void count_images(RunEstimate& e, const DataConfig& data) {
 // Seconds of a step of train.batch_size images, from one of `batch` images: all but the update takes that many times as
 // long. The second step counts: the first makes plans and takes memory.
 double time_step(Context& ctx, const RunConfig& config, DType dtype, int batch) {
-  TrainedModel model(ctx, config.model, dtype, config.train.seed);
+  const std::vector<double>& rates = config.train.ema_rate;
+  TrainedModel model(ctx, config.model, dtype, config.train.seed, 0, rates.size());
   model.recompute = config.train.recompute;
   double seconds = 0;
   for (int64_t step = 1; step <= 2; ++step) {
@@ -45,7 +49,8 @@ double time_step(Context& ctx, const RunConfig& config, DType dtype, int batch) 
     ctx.set_profiling(true);
     const StepInputs in = made_up_step(ctx, config.model, batch);
     const auto start = std::chrono::steady_clock::now();
-    train_step(ctx, model, in, prediction_of(config.diffusion.prediction), {.warmup_steps = 0}, step);
+    train_step(ctx, model, in, prediction_of(config.diffusion.prediction), {.warmup_steps = 0, .ema_rates = rates},
+               step);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   const double update = ctx.timings().at("train/update").seconds;
@@ -56,9 +61,10 @@ void estimate_time(RunEstimate& e, const RunConfig& config, const ContextOptions
   Context ctx(options);
   e.matrix_rate = matrix_rate(ctx, e.dtype);
   const double image_flops = e.step_flops / config.train.batch_size;
-  int batch = config.train.batch_size;
+  int batch = static_cast<int>(images_at_a_time(config.train));
   while (batch > 1 && batch * image_flops > kMeasuredSeconds * kShare * e.matrix_rate) batch /= 2;
-  const double bytes = training_memory(config.model, batch, e.dtype, config.train.recompute).total();
+  const int averages = static_cast<int>(config.train.ema_rate.size());
+  const double bytes = training_memory(config.model, batch, e.dtype, config.train.recompute, averages).total();
   if (batch * image_flops > 2 * kMeasuredSeconds * kShare * e.matrix_rate || bytes > kMeasuredBytes) {
     e.step_seconds = e.step_flops / e.matrix_rate;
     return;
@@ -86,9 +92,8 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
   e.tokens = config.model.tokens();
   e.dtype = dtype_of_name(t.dtype);
   e.step_flops = 3 * config.model.forward_flops() * t.batch_size;
-  const int64_t part = (t.batch_size + t.accumulate - 1) / t.accumulate;  // of a batch, in memory at a time
   const auto memory = [&](bool recompute) {
-    return training_memory(config.model, part, e.dtype, recompute, static_cast<int>(t.ema_rate.size()));
+    return training_memory(config.model, images_at_a_time(t), e.dtype, recompute, static_cast<int>(t.ema_rate.size()));
   };
   e.memory = memory(t.recompute);
   e.other_activations = memory(!t.recompute).activations;

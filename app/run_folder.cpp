@@ -1,10 +1,16 @@
 #include "app/run_folder.h"
 
 #include <cstdio>
-#include <fstream>
+
+#include "model/io/file.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kOtherFolder = "free some space or choose another folder with -o";
+
+}  // namespace
 
 std::string step_name(int64_t step) {
   char name[32];
@@ -31,6 +37,9 @@ fs::path RunFolder::checkpoint_to_resume(const std::string& how) const {
   UVIC_CHECK(number, "--resume ", how, ": not auto, never, a step or a checkpoint's folder");
   const fs::path folder = path_ / step_name(std::stoll(how));
   UVIC_CHECK(fs::is_directory(folder), "--resume ", how, ": there is no ", folder.string());
+  if (const fs::path newest = list_checkpoints(path_).front(); newest != folder)
+    std::fprintf(stderr, "uvic-train: %s stays, and --resume auto takes it: move away what is later than %s\n",
+                 newest.c_str(), folder.filename().c_str());
   return folder;
 }
 
@@ -38,10 +47,16 @@ TrainState RunFolder::resume(Context& ctx, const std::string& how, ParamStore& s
   checkpoint_ = checkpoint_to_resume(how);
   if (checkpoint_.empty()) return {.seed = config_.train.seed, .ema_rates = config_.train.ema_rate};
   const bool released = fs::exists(checkpoint_ / "nnet.pth");
-  TrainState state = released ? load_released_checkpoint(ctx, checkpoint_, store)
-                              : load_checkpoint(ctx, checkpoint_, store, config_.train.ema_rate);
-  UVIC_CHECK(released || state.seed == config_.train.seed, checkpoint_.string(), ": was trained with seed ", state.seed,
-             ", the config says ", config_.train.seed);
+  TrainState state;
+  try {
+    state = released ? load_released_checkpoint(ctx, checkpoint_, store)
+                     : load_checkpoint(ctx, checkpoint_, store, config_.train.ema_rate);
+    UVIC_CHECK(released || state.seed == config_.train.seed, checkpoint_.string(), ": was trained with seed ",
+               state.seed, ", the config says ", config_.train.seed);
+  } catch (const Error& e) {
+    throw Error(e.what(),
+                e.hint().empty() ? "a run goes on with its own config; a new one needs another folder: -o" : e.hint());
+  }
   if (released) state.samples = state.step * config_.train.batch_size;
   state.seed = config_.train.seed;
   state.ema_rates = config_.train.ema_rate;
@@ -50,11 +65,17 @@ TrainState RunFolder::resume(Context& ctx, const std::string& how, ParamStore& s
 }
 
 void RunFolder::begin(const TrainState& state) {
-  fs::create_directories(path_);
-  std::ofstream out(path_ / "config.yaml");
-  out << dump_config(config_);
-  out.close();
-  UVIC_CHECK(out, (path_ / "config.yaml").string(), ": cannot be written");
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) throw Error(concat(path_.string(), ": cannot make this folder: ", error.message()), kOtherFolder);
+  try {
+    const std::string yaml = dump_config(config_);
+    AtomicFile file(path_ / "config.yaml");  // a run may be started from its own: a full disk must not cost it
+    file.write(yaml.data(), yaml.size());
+    file.commit();
+  } catch (const Error& e) {
+    throw Error(e.what(), kOtherFolder);
+  }
   prune_checkpoints(path_, 0, 0, state.step);
 }
 

@@ -18,7 +18,7 @@ struct StepReport {
   double loss = 0;                        // mean of the steps since the line before
   std::array<double, 4> loss_by_level{};  // the same by quarter of the noise levels; NaN where there was no sample
   double grad_norm = 0, lr = 0;           // of this step
-  double seconds = 0, waited = 0;         // a step; of these, for data
+  double seconds = 0, waited = 0;         // a step took; of these, for data
   int64_t bad_images = 0;                 // so far
 };
 

@@ -105,6 +105,14 @@ double RunState::recent(const std::string& field) const {
   return sum / count;
 }
 
+double RunState::newest(const std::string& field) const {
+  const auto column = values.find(field);
+  if (column == values.end()) return NAN;
+  const auto found =
+      std::find_if(column->second.rbegin(), column->second.rend(), [](double x) { return !std::isnan(x); });
+  return found == column->second.rend() ? NAN : *found;
+}
+
 double RunState::seconds_left() const {
   if (max_steps == 0) return NAN;
   return static_cast<double>(std::max<int64_t>(0, max_steps - step) * batch_size) / recent("images_per_s");
@@ -143,8 +151,8 @@ LogFields describe(const RunState& s) {
     f.emplace_back("seconds_left", left);
     f.emplace_back("time_left", format_duration(left));
   }
-  if (const auto bad = s.values.find("bad_images"); bad != s.values.end() && bad->second.back() > 0)
-    f.emplace_back("bad_images", static_cast<int64_t>(bad->second.back()));
+  if (const double fid = s.newest("fid"); std::isfinite(fid)) f.emplace_back("fid", fid);
+  if (const double bad = s.newest("bad_images"); bad > 0) f.emplace_back("bad_images", static_cast<int64_t>(bad));
   if (s.bad_lines > 0) f.emplace_back("bad_lines", s.bad_lines);
   describe("checkpoint", s.last, f);
   describe("best", s.best, f);

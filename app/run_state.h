@@ -32,6 +32,8 @@ struct RunState {
 
   // Mean of the field over the last lines; NaN if there is none.
   double recent(const std::string& field) const;
+  // Of the last line that has it, for not every line has every field; NaN if there is none.
+  double newest(const std::string& field) const;
   double seconds_left() const;  // NaN: unknown
 };
 

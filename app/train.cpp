@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     app.add_option("--max-steps", max_steps, "Shorthand for --set train.max_steps=N")->check(CLI::PositiveNumber);
     app.add_option("--device", device, "auto, cpu, cuda or cuda:N");
     app.add_option("--dtype", dtype, "Shorthand for --set train.dtype=...: auto, f32 or bf16");
-    app.add_flag("--dry-run", dry_run, "Check everything, print the resolved config and its cost, train nothing");
+    app.add_flag("--dry-run", dry_run, "Check the config, print it resolved and its cost, train nothing");
     app.add_flag("--help-config", describe, "Describe every setting of the config");
     app.add_flag("--json", as_json, "Print one result object on stdout");
     app.add_flag("-q,--quiet", quiet, "No progress");

@@ -9,6 +9,7 @@ TrainLog::TrainLog(const std::filesystem::path& run, const RunConfig& config, co
     : config_(config), lines_(run, config, ctx, state.step, state.world_size), timed_from_(state.step) {}
 
 double TrainLog::step(const StepResult& result, const DataReport& data, TrainState& state) {
+  seconds_ += std::chrono::duration<double>(Clock::now() - began_).count();
   state.loss_sum += result.loss, ++state.loss_steps;
   for (size_t q = 0; q < result.levels.sum.size(); ++q) {
     state.level_loss_sum[q] += result.levels.sum[q];
@@ -20,13 +21,13 @@ double TrainLog::step(const StepResult& result, const DataReport& data, TrainSta
                   .loss = std::exchange(state.loss_sum, 0) / static_cast<double>(std::exchange(state.loss_steps, 0)),
                   .grad_norm = result.grad_norm,
                   .lr = result.lr,
-                  .seconds = std::chrono::duration<double>(Clock::now() - start_).count() / steps,
+                  .seconds = std::exchange(seconds_, 0) / steps,
                   .waited = (data.wait_seconds - waited_) / steps,
                   .bad_images = data.bad_images};
   for (size_t q = 0; q < line.loss_by_level.size(); ++q)  // 0 / 0 is NaN: no sample
     line.loss_by_level[q] = std::exchange(state.level_loss_sum[q], 0) / std::exchange(state.level_loss_samples[q], 0);
   lines_.write(line);
-  timed_from_ = state.step, waited_ = data.wait_seconds, start_ = Clock::now();
+  timed_from_ = state.step, waited_ = data.wait_seconds;
   return line.loss;
 }
 

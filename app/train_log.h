@@ -24,6 +24,8 @@ class TrainLog {
   // Goes on after state.step in the files of run. config and ctx must outlive the log.
   TrainLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, const TrainState& state);
 
+  // Before every step: what passed since the last one, as a preview, an evaluation or a save, is no step's time.
+  void begin_step() { began_ = Clock::now(); }
   // After every step, which state.step counts already. Adds to state's sum of losses, and where a line is due, writes
   // it and starts the next sums. Returns the loss to show: the line's, or else the step's.
   double step(const StepResult& result, const DataReport& data, TrainState& state);
@@ -37,8 +39,8 @@ class TrainLog {
   const RunConfig& config_;
   RunLog lines_;
   int64_t timed_from_;  // the step of the last line, or that this process began at
-  Clock::time_point start_ = Clock::now();
-  double waited_ = 0;
+  Clock::time_point began_ = Clock::now();
+  double seconds_ = 0, waited_ = 0;  // of the steps since then; until then
 };
 
 }  // namespace uvic

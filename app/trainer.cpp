@@ -111,7 +111,7 @@ Run::Run(const TrainRequest& request)
                .start_step = state_.step,
                .sample_shift = state_.samples - state_.step * config_.train.batch_size,
                .rows = rows_}),
-      evaluation_(config_) {
+      evaluation_(config_, ctx_.threads()) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
   folder_.begin(state_);
@@ -131,10 +131,11 @@ Rows Run::own_rows() const {
 TrainState Run::resume() {
   TrainState state;
   if (processes_.first()) state = folder_.resume(ctx_, request_.resume, model_.store);
+  state.world_size = processes_.size();  // it may have been another number that saved
   if (processes_.alone()) return state;
   int64_t numbers[] = {state.step, state.samples, folder_.checkpoint().empty()};
   processes_.copy_from_first(numbers);
-  state.step = numbers[0], state.samples = numbers[1], state.world_size = processes_.size();
+  state.step = numbers[0], state.samples = numbers[1];
   if (numbers[2]) return state;  // all have made the same weights
   for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
     if (const Tensor all = model_.store.flat(role)) processes_.copy_from_first(all);
@@ -206,6 +207,7 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
 
 TrainOutcome Run::loop() {
   while (state_.step < config_.train.max_steps && !stopped()) {
+    if (log_) log_->begin_step();
     StepResult result;
     try {
       result = step();

@@ -41,6 +41,14 @@ TEST_F(MetricsLogTest, AResumedFileEqualsAnUninterruptedOne) {
   EXPECT_EQ(read_text(dir_ / "new.jsonl"), whole);
 }
 
+TEST_F(MetricsLogTest, ADamagedLineDoesNotCostThoseBehindIt) {
+  const auto path = dir_ / "a.jsonl";
+  const std::string kept = "{\"step\":1,\"loss\":2}\n{\"st?\n\n{\"step\":3,\"loss\":1}\n";
+  write_text(path, kept + "{\"step\":4,\"loss\":1}\n{\"step\":5,\"lo");
+  MetricsLog(path, 3);
+  EXPECT_EQ(read_text(path), kept);
+}
+
 TEST_F(MetricsLogTest, ErrorsNameThePath) {
   const auto path = dir_ / "no" / "metrics.jsonl";
   EXPECT_NE(error_of([&] { MetricsLog(path, -1); }).find(path.string()), std::string::npos);

@@ -111,6 +111,7 @@ TEST_F(ProcessesTest, ResumeAtAnotherNumber) {
   train(dir_ / "one", 1);
   train(dir_ / "out", 2, {"--max-steps", "10"});
   train(dir_ / "out", 1, {"--max-steps", "20"});
+  EXPECT_EQ(nlohmann::json::parse(read_text(dir_ / "out/step-00000020/state.json"))["world_size"], 1);
   train(dir_ / "out", 3, {"--max-steps", "30"});
   train(dir_ / "out", 2);
   expect_same_losses(dir_ / "out", dir_ / "one");

@@ -61,7 +61,10 @@ TEST_F(RunFolderTest, ResumeAsAsked) {
   EXPECT_NE(refusal(config, out, "17").find("there is no " + (out / step_name(17)).string()), std::string::npos);
   EXPECT_NE(refusal(config, out, "newest").find("--resume newest: not auto, never, a step"), std::string::npos);
   const std::string end = read_text(out / step_name(30) / "state.safetensors");
+  ::testing::internal::CaptureStderr();
   EXPECT_EQ(run(config, out, "10").step, 30);
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find((out / step_name(30)).string() + " stays"),
+            std::string::npos);
   EXPECT_EQ(read_text(out / step_name(30) / "state.safetensors"), end);
   EXPECT_EQ(run(config, dir_ / "elsewhere", (out / step_name(20)).string()).step, 30);
   EXPECT_EQ(read_text(dir_ / "elsewhere" / step_name(30) / "state.safetensors"), end);
@@ -129,6 +132,17 @@ TEST_F(RunFolderTest, MoreStepsContinueAFinishedRun) {
   run(config, dir_ / "longer");
   run(config, dir_ / "whole");
   expect_same_end(dir_ / "longer", dir_ / "whole", 30);
+}
+
+TEST_F(RunFolderTest, AFolderThatCannotBeMadeIsNamedWithAHint) {
+  write_text(dir_ / "file", "");
+  try {
+    run(tiny_run(data_), dir_ / "file");
+    FAIL() << "trained";
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()), (dir_ / "file").string() + ": cannot make this folder: Not a directory");
+    EXPECT_NE(e.hint().find("another folder"), std::string::npos);
+  }
 }
 
 TEST_F(RunFolderTest, ModelsNameNoFolderOfTheirMachine) {

@@ -88,6 +88,16 @@ TEST_F(RunStateTest, TimeLeftIsStepsLeftAtTheRecentSpeed) {
   EXPECT_EQ(s.recent("loss"), 1);
 }
 
+// An evaluation's line has none of a step's fields.
+TEST_F(RunStateTest, TheNewestOfAFieldNeedNotBeInTheLastLine) {
+  write_text(run_ / "metrics.jsonl",
+             "{\"step\":1,\"loss\":1,\"bad_images\":3}\n{\"step\":1,\"fid\":80}\n"
+             "{\"step\":2,\"loss\":1,\"bad_images\":4}\n{\"step\":2,\"fid\":70}\n");
+  const LogFields fields = describe(read_run(run_));
+  EXPECT_EQ(field(fields, "bad_images"), "4");
+  EXPECT_EQ(field(fields, "fid"), "70");
+}
+
 TEST_F(RunStateTest, DamagedLinesAreCountedAndEverythingMayBeMissing) {
   write_text(run_ / "metrics.jsonl", "{\"step\":1,\"loss\":0.5}\nnoise\n{\"step\":\"two\"}\n[1]\n\n{\"step\":3,\"lo");
   RunState s = read_run(run_);
