@@ -84,12 +84,13 @@ bool Evaluation::due(int64_t step) const {
   return every > 0 && (step % every == 0 || step == config_.train.max_steps);
 }
 
-LogFields Evaluation::run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes) {
+LogFields Evaluation::run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes,
+                          const std::function<bool()>& stop) {
   TrainedImages images(ctx, config_, model, schedule);
   model.store.use(ctx, Role::ema);
-  const FeatureSet set = extractor_->extract(images, images.size(), {}, processes, "evaluation");
+  const FeatureSet set = extractor_->extract(images, images.size(), {.stop = stop}, processes, "evaluation");
   model.store.use(ctx, Role::master);
-  if (!processes.first()) return {};
+  if (!processes.first() || set.statistics.images == 0) return {};
   const SampleConfig& s = config_.sample;
   return {{"fid", frechet_distance(set.statistics.pool3, reference_.pool3).distance},
           {"fid_images", images.size()},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "app/config.h"
@@ -24,8 +25,10 @@ class Evaluation {
   bool due(int64_t step) const;
 
   // For metrics.jsonl: "fid", and under which protocol, network, sampler and guidance it stands. All processes make the
-  // call, each makes a share of the images. The store goes through Role::ema and is back in Role::master after.
-  LogFields run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes);
+  // call, each makes a share of the images. The store goes through Role::ema and is back in Role::master after. Empty
+  // if stop, asked before each batch and answered alike in all processes, was true.
+  LogFields run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes,
+                const std::function<bool()>& stop);
 
  private:
   const RunConfig config_;

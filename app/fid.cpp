@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
     if (const int threads = r.sample.threads > 0 ? r.sample.threads : processes.threads(); threads > 0)
       r.features.threads = r.sample.threads = threads;
     if (r.features.decode_threads == 0) r.features.decode_threads = r.features.threads;
+    if (!plot.empty()) check_fid_plot(plot, r);
     const std::vector<FidResult> results =
         making_reference ? std::vector{write_reference(r, out, processes)} : compare_sets(r, processes);
     if (!processes.first()) return 0;
@@ -79,8 +80,8 @@ int main(int argc, char** argv) {
       for (const std::string& warning : result.warnings)
         if (said.insert(warning).second) std::fprintf(stderr, "uvic-fid: warning: %s\n", warning.c_str());
     }
-    if (!plot.empty()) write_fid_plot(plot, results);
     if (!as_json) std::printf("%s", fid_table(results).c_str());
+    if (!plot.empty()) write_fid_plot(plot, results);
     return 0;
   };
   return run_program(argc, argv, "uvic-fid", "Distances between sets of images: FID, sFID, IS, KID, precision, recall.",

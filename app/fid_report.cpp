@@ -1,10 +1,12 @@
 #include "app/fid_report.h"
 
-#include <cmath>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "app/image_io.h"
 #include "app/plot.h"
+#include "model/checkpoint.h"
+#include "model/io/file.h"
 
 namespace uvic {
 namespace {
@@ -59,8 +61,18 @@ std::string fid_table(const std::vector<FidResult>& results) {
   return text + "\n";
 }
 
+void check_fid_plot(const std::filesystem::path& path, const FidRequest& request) {
+  UVIC_CHECK(std::filesystem::is_directory(request.a) && list_checkpoints(request.a).size() > 1,
+             "--plot draws the checkpoints of a run; ", request.a, " has not two of them");
+  const auto wants = [&](const char* name) {
+    return std::ranges::find(request.metrics, name) != request.metrics.end();
+  };
+  UVIC_CHECK(wants("fid") || wants("sfid"), "--plot draws fid and sfid, which --metrics does not name");
+  const AtomicFile probe(path);
+}
+
 void write_fid_plot(const std::filesystem::path& path, const std::vector<FidResult>& results) {
-  UVIC_CHECK(results.size() > 1, "--plot draws the checkpoints of a run; ", results.front().a.path, " is one model");
+  UVIC_CHECK(results.size() > 1, "a plot needs the checkpoints of a run; ", results.front().a.path, " is one model");
   Plot plot{.title = "against " + results.front().b.path, .x = {.label = "step"}, .y = {.label = "distance"}};
   for (size_t metric = 0; metric < results.front().values.size(); ++metric) {
     PlotSeries series{.label = results.front().values[metric].first, .markers = true};
@@ -71,7 +83,6 @@ void write_fid_plot(const std::filesystem::path& path, const std::vector<FidResu
     }
     plot.series.push_back(std::move(series));
   }
-  UVIC_CHECK(!plot.series.empty(), "--plot draws fid and sfid, which --metrics does not name");
   Image image = draw_plot(plot);
   write_png(path, image.tensor());
 }

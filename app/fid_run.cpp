@@ -7,6 +7,7 @@
 #include "app/sampled_images.h"
 #include "app/sha256.h"
 #include "model/checkpoint.h"
+#include "model/io/file.h"
 #include "model/io/npz.h"
 
 namespace uvic {
@@ -44,6 +45,7 @@ class Comparison {
   }
   void preflight(const std::string& path, int64_t num, bool is_a);
   void check_kind(const std::string& path, const FeatureKind& kind);
+  void check_statistics(const std::string& path, const Statistics& given, int64_t num);
   FeatureSet extract(ImageSource& source, int64_t num, const FeatureNeeds& needs, const std::string& name);
   Side of_model(const std::string& path, int64_t num, const FeatureNeeds& needs);
   Side of_statistics(const std::string& path, int64_t num, const FeatureNeeds& needs);
@@ -60,7 +62,7 @@ class Comparison {
 // Everything that can be wrong with a side and can be known before hours of work.
 void Comparison::preflight(const std::string& path, int64_t num, bool is_a) {
   const bool statistics = holds_statistics(path);
-  if (statistics) check_kind(path, read_statistics(path).kind);
+  if (statistics) check_statistics(path, read_statistics(path), num);
   const bool needs_images = wants("kid") || wants("pr") || (is_a && wants("is"));
   if (statistics && !needs_images) return;
   int64_t images = num;
@@ -83,6 +85,16 @@ void Comparison::preflight(const std::string& path, int64_t num, bool is_a) {
   UVIC_CHECK(!is_a || !wants("is") || extractor().has_logits(), extractor().network().string(),
              ": has no last layer (fc), without which there is no Inception Score");
   if (!statistics) check_kind(path, extractor().kind());
+}
+
+void Comparison::check_statistics(const std::string& path, const Statistics& given, int64_t num) {
+  check_kind(path, given.kind);
+  UVIC_CHECK(given.images == 0 || given.images >= num, path, ": is made from ", given.images, " images, ", num,
+             " are asked for");
+  UVIC_CHECK(!wants("sfid") || given.spatial, path, ": has no mu_s and sigma_s, which sfid needs");
+  if (holds_statistics(r_.a) && holds_statistics(r_.b)) return;  // of any features, as long as both agree
+  UVIC_CHECK(given.pool3.dims() == Inception::kFeatures, path, ": is of ", given.pool3.dims(),
+             " features, Inception has ", Inception::kFeatures);
 }
 
 void Comparison::check_kind(const std::string& path, const FeatureKind& kind) {
@@ -118,9 +130,6 @@ Side Comparison::of_statistics(const std::string& path, int64_t num, const Featu
   Side s{{path, "statistics", sha256_of_file(path)}, {}};
   const Statistics given = read_statistics(path);
   s.about.images = given.images;
-  UVIC_CHECK(given.images == 0 || given.images >= num, path, ": is made from ", given.images, " images, ", num,
-             " are asked for");
-  UVIC_CHECK(!needs.spatial || given.spatial, path, ": has no mu_s and sigma_s, which sfid needs");
   if (needs.rows || needs.scores) {
     const auto source = open_images(path);  // guided-diffusion's reference batches have both
     s.set = extract(*source, num, {.scores = needs.scores, .rows = needs.rows}, path);
@@ -220,6 +229,8 @@ std::vector<FidResult> Comparison::run() {
 }
 
 FidResult Comparison::reference(const fs::path& out) {
+  UVIC_CHECK(!holds_statistics(r_.a), r_.a, ": is statistics already");
+  if (processes_.first()) AtomicFile{out};  // what cannot be written is said before the work
   preflight(r_.a, r_.num, false);
   const Side a = side(r_.a, r_.num, {.spatial = true});
   if (processes_.first()) write_statistics(out, a.set.statistics);

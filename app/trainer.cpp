@@ -218,11 +218,11 @@ TrainOutcome Run::loop() {
     ++state_.step, state_.samples += config_.train.batch_size;
     const DataReport data = share(result);
     if (processes_.first()) after_step(result, data);
+    if (last() || state_.step % config_.train.save_every == 0) save();  // first: an evaluation may take hours
     if (evaluation_.due(state_.step)) {
-      const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_);
-      if (log_) log_->evaluation(state_.step, found);
+      const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_, [this] { return stopped(); });
+      if (log_ && !found.empty()) log_->evaluation(state_.step, found);
     }
-    if (last() || state_.step % config_.train.save_every == 0) save();
   }
   const bool interrupted = state_.step < config_.train.max_steps;
   if (interrupted) save();

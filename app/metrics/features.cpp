@@ -85,6 +85,7 @@ FeatureSet FeatureExtractor::extract(ImageSource& source, int64_t count, const F
   // sums have the same bits however many processes there are.
   const int64_t round = options_.batch * processes.size();
   for (int64_t first = 0; first < count; first += round) {
+    if (needs.stop && needs.stop()) return {};
     ctx_.arena().reset();
     const int64_t n = std::min(round, count - first);
     const auto rows = [&](bool wanted, int64_t width) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,7 @@ inline constexpr const char* kPublishedNetwork = "6726825d0af5f729cebd5821db510b
 // 8 KB each.
 struct FeatureNeeds {
   bool spatial = false, scores = false, rows = false;
+  std::function<bool()> stop{};  // asked by every process before each batch, with one answer: extract() then ends
 };
 
 struct FeatureSet {
@@ -57,7 +59,8 @@ class FeatureExtractor {
   const std::filesystem::path& network() const { return options_.network; }
   bool has_logits() const { return inception_->classes() > 0; }  // which Inception Scores need
 
-  // Features of count of source's images, each process a share, the result the same in all of them. count: at least 2.
+  // Features of count of source's images, each process a share, the result the same in all of them; of no images if
+  // needs.stop() said so. count: at least 2.
   FeatureSet extract(ImageSource& source, int64_t count, const FeatureNeeds& needs, Processes& processes,
                      const std::string& name);
 

@@ -51,6 +51,9 @@ FrechetDistance frechet_distance(const Gaussian& a, const Gaussian& b) {
 
   std::vector<double> vectors = a.covariance;
   const std::vector<double> values = eigenvalues(vectors, d, true);
+  UVIC_CHECK(values.empty() || values.front() >= -1e-3 * std::max(values.back(), 0.0),
+             "frechet_distance: the first matrix is no covariance: an eigenvalue is ",
+             values.empty() ? 0 : values.front());
   const double least = threshold(values, d);
   const auto first = std::upper_bound(values.begin(), values.end(), least) - values.begin();
   f.rank1 = d - first;

@@ -32,13 +32,28 @@ std::vector<double> doubles(Tensor t, const std::string& name) {
   return v;
 }
 
+// Rounding in f32 leaves far less than this share of the largest variance.
+void check_covariance(const std::vector<double>& sigma, int64_t dims, const std::string& name) {
+  const auto at = [&](int64_t r, int64_t c) { return sigma[static_cast<size_t>(r * dims + c)]; };
+  double largest = 0;
+  for (int64_t i = 0; i < dims; ++i) largest = std::max(largest, std::abs(at(i, i)));
+  for (int64_t r = 0; r < dims; ++r) {
+    UVIC_CHECK(at(r, r) >= -1e-3 * largest, name, " is no covariance: variance ", r, " is ", at(r, r));
+    for (int64_t c = 0; c < r; ++c)
+      UVIC_CHECK(std::abs(at(r, c) - at(c, r)) <= 1e-3 * largest, name, " is no covariance: it is not symmetric at [",
+                 r, ", ", c, "]");
+  }
+}
+
 Gaussian gaussian(const NpzFile& file, const std::string& mu, const std::string& sigma) {
   const OwnedTensor mean = numbers(file, mu), covariance = numbers(file, sigma);
   const int64_t d = mean.tensor.numel();
   const std::string name = file.path().string() + ": ";
   UVIC_CHECK(mean.tensor.rank() == 1 && d > 0 && covariance.tensor.shape() == Shape({d, d}), name, mu, " is ",
              mean.tensor.shape(), " and ", sigma, " is ", covariance.tensor.shape(), ", not [D] and [D, D]");
-  return {doubles(mean.tensor, name + mu), doubles(covariance.tensor, name + sigma)};
+  Gaussian g{doubles(mean.tensor, name + mu), doubles(covariance.tensor, name + sigma)};
+  check_covariance(g.covariance, d, name + sigma);
+  return g;
 }
 
 Tensor view(const std::vector<double>& v, Shape shape) {
@@ -64,6 +79,7 @@ Statistics read_statistics(const std::filesystem::path& path) {
     const auto j = nlohmann::json::parse(bytes, bytes + text.tensor.bytes());
     s.kind = {j.at("protocol"), j.at("network"), j.at("pool"), j.at("unit")};
     s.images = j.at("images");
+    UVIC_CHECK(s.images >= 0, path.string(), ": ", kOwnArray, " says that it is made from ", s.images, " images");
   } catch (const nlohmann::json::exception&) {
     fail(path.string(), ": ", kOwnArray, ", which says how its features were made, cannot be read");
   }

@@ -30,7 +30,7 @@ bool holds_statistics(const std::filesystem::path& path);
 
 // From pytorch-fid's mu and sigma, or ADM's with mu_s and sigma_s, f32 or f64; kind and number of images from the array
 // "uvic" that write_statistics adds, which other tools ignore. Throws Error naming the file and the array that is
-// missing, does not fit or holds what is not finite.
+// missing, does not fit, holds what is not finite or is no covariance.
 Statistics read_statistics(const std::filesystem::path& path);
 
 // All in f64, through a temporary name. Throws Error naming path.

@@ -47,6 +47,9 @@ MappedFile::~MappedFile() {
 }
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), temporary_(path.string() + ".tmp") {
+  std::error_code ignored;  // a rename would replace a device or a pipe, and cannot replace a folder
+  UVIC_CHECK(!std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored), path.string(),
+             ": cannot write: something other than a file has this name");
   file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (file_ < 0) fail_errno(path_, "cannot write");
 }

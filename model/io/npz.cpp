@@ -1,5 +1,7 @@
 #include "model/io/npz.h"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <zip.h>
 
 #include <cstring>
@@ -37,6 +39,19 @@ struct Discard {
   void operator()(zip_t* zip) const { zip_discard(zip); }
 };
 
+// A file that is not there any more when this object ends, whatever happened.
+struct Temporary {
+  fs::path path;
+  ~Temporary() { ::unlink(path.c_str()); }
+  void sync() const {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) fail_errno(path, "cannot open");
+    const bool synced = ::fsync(file) == 0;
+    ::close(file);
+    if (!synced) fail_errno(path, "cannot write");
+  }
+};
+
 constexpr const char* kExtension = ".npy";
 
 }  // namespace
@@ -64,10 +79,11 @@ NpzFile::Stream NpzFile::open(const std::string& name) const {
 }
 
 void write_npz(const fs::path& path, const std::vector<NamedTensor>& arrays) {
-  fs::path temporary = path;
-  temporary += ".tmp";
+  UVIC_CHECK(!fs::exists(path) || fs::is_regular_file(path), path.string(),
+             ": cannot be written: something other than a file has this name");  // a rename would replace a device
+  const Temporary temporary{path.string() + ".tmp"};
   int code = 0;
-  std::unique_ptr<zip_t, Discard> zip(zip_open(temporary.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code));
+  std::unique_ptr<zip_t, Discard> zip(zip_open(temporary.path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code));
   if (!zip) fail_errno(path, "cannot be written");
   const auto require = [&](bool ok) {
     UVIC_CHECK(ok, path.string(), ": cannot be written: ", zip_strerror(zip.get()));
@@ -87,8 +103,9 @@ void write_npz(const fs::path& path, const std::vector<NamedTensor>& arrays) {
   }
   require(zip_close(zip.get()) == 0);
   (void)zip.release();
+  temporary.sync();
   std::error_code error;
-  fs::rename(temporary, path, error);
+  fs::rename(temporary.path, path, error);
   UVIC_CHECK(!error, path.string(), ": cannot be written: ", error.message());
   sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
 }

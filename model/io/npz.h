@@ -11,7 +11,8 @@
 namespace uvic {
 
 // NumPy's .npz: a zip of .npy files. Host tensors of dtype u8, i32, i64, f32 or f64, C order, stored uncompressed as
-// np.savez does; written to path + ".tmp", then renamed. Throws Error naming path.
+// np.savez does; written to path + ".tmp", then synced and renamed: path is the old file or the whole new one. Throws
+// Error naming path, and if that is no file that may be replaced.
 void write_npz(const std::filesystem::path& path, const std::vector<NamedTensor>& arrays);
 
 // An .npz for reading, compressed or not. Errors start with the path.

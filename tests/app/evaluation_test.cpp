@@ -1,5 +1,8 @@
 // A FID now and then while a run trains: logged with what it stands on, and without a trace in the training.
 
+#include <chrono>
+#include <thread>
+
 #include "app/trainer.h"
 #include "tests/app/fid_fixtures.h"
 #include "tests/app/tiny_run.h"
@@ -64,6 +67,23 @@ TEST_F(EvaluationTest, LogsWhatUvicFidFindsAndChangesNoBit) {
     EXPECT_EQ(line["fid_cfg_scale"], 3);
     EXPECT_EQ(line["fid_sampler"], "dpm++");
   }
+}
+
+TEST_F(EvaluationTest, AStopEndsItAndKeepsTheRun) {
+  RunConfig c = config();
+  c.eval.num_images = 1 << 30;  // would take days
+  volatile std::sig_atomic_t stop = 0;
+  std::jthread user([&] {  // asks to stop when the first step's evaluation is under way
+    while (!fs::exists(dir_ / "run/step-00000005/state.json"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    stop = 1;
+  });
+  c.train.save_every = 5;
+  const TrainOutcome o =
+      train({.config = c, .out = dir_ / "run", .device = {}, .progress = Progress::Style::quiet, .stop = &stop});
+  EXPECT_TRUE(o.interrupted);
+  EXPECT_EQ(o.step, 5);
+  for (const nlohmann::json& line : metrics_of(dir_ / "run")) EXPECT_FALSE(line.contains("fid"));
 }
 
 TEST_F(EvaluationTest, WhatCannotBeDoneEndsTheRunAtItsStart) {

@@ -205,6 +205,56 @@ TEST_F(FidTest, ModelsAndRunsAreSampled) {
   EXPECT_EQ(compare(images).at("fid"), results[1].values[0].second);
 }
 
+TEST_F(FidTest, WhatIsWrongIsSaidBeforeTheWork) {
+  Processes alone{World{}};
+  const fs::path none = dir_ / "no-network.safetensors";  // which any work would need
+  const auto reference_error = [&](const fs::path& a, const fs::path& out) {
+    return error_of([&] { write_reference(fid_request(a, {}, none), out, alone); });
+  };
+  EXPECT_NE(reference_error(dir_ / "ref.npz", dir_ / "nowhere" / "x.npz").find("x.npz: cannot write"),
+            std::string::npos);
+  fs::create_directories(dir_ / "taken.npz");
+  EXPECT_NE(reference_error(dir_ / "ref.npz", dir_ / "taken.npz").find("something other than a file"),
+            std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "taken.npz.tmp"));
+  const fs::path stats = fs::path(reference_dir("eval")) / "npz" / "stats_a.npz";
+  EXPECT_NE(reference_error(stats, dir_ / "x.npz").find("is statistics already"), std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "x.npz") || fs::exists(dir_ / "x.npz.tmp"));
+  EXPECT_NE(why(fid_request(dir_ / "ref.npz", stats, none)).find("features, Inception has 2048"), std::string::npos);
+
+  FidRequest r = fid_request(dir_ / "ref.npz", stats, none);
+  EXPECT_NE(error_of([&] { check_fid_plot(dir_ / "p.png", r); }).find("checkpoints of a run"), std::string::npos);
+}
+
+TEST_F(FidTest, PlotDrawsARun) {
+  std::vector<FidResult> results(2);
+  results[0].a.step = 10, results[0].values = {{"fid", 20.0}, {"is_mean", 3.0}};
+  results[1].a.step = 20, results[1].values = {{"fid", 10.0}, {"is_mean", 4.0}};
+  write_fid_plot(dir_ / "p.png", results);
+  const Image drawn = read_image(dir_ / "p.png");
+  EXPECT_GT(drawn.width, 100);
+  results[1].values[0].second = 19;
+  write_fid_plot(dir_ / "q.png", results);
+  EXPECT_NE(read_image(dir_ / "q.png").rgb, drawn.rgb);
+  results[1].values[0].second = 10, results[1].values[1].second = 9;  // no distance: not drawn
+  write_fid_plot(dir_ / "q.png", results);
+  EXPECT_EQ(read_image(dir_ / "q.png").rgb, drawn.rgb);
+  results.pop_back();
+  EXPECT_NE(error_of([&] { write_fid_plot(dir_ / "p.png", results); }).find("checkpoints of a run"), std::string::npos);
+}
+
+TEST_F(FidTest, StatisticsThatAreNoCovarianceAreRefused) {
+  const double mu[2] = {}, negative[4] = {1, 0, 0, -1}, lopsided[4] = {1, 5, 0, 1}, indefinite[4] = {1, 2, 2, 1};
+  const auto tensor = [](const double* v, Shape shape) { return Tensor(const_cast<double*>(v), DType::f64, shape); };
+  const auto error = [&](const double* sigma) {
+    write_npz(dir_ / "s.npz", {{"mu", tensor(mu, {2})}, {"sigma", tensor(sigma, {2, 2})}});
+    return why(fid_request(dir_ / "s.npz", dir_ / "s.npz", {}));
+  };
+  EXPECT_NE(error(negative).find("sigma is no covariance: variance 1 is -1"), std::string::npos);
+  EXPECT_NE(error(lopsided).find("not symmetric at [1, 0]"), std::string::npos);
+  EXPECT_NE(error(indefinite).find("an eigenvalue is -1"), std::string::npos);
+}
+
 TEST(Sha256, KnownAnswers) {  // FIPS 180-4 and NIST's examples
   const auto hash = [](const std::string& s) { return sha256(std::as_bytes(std::span(s.data(), s.size()))); };
   EXPECT_EQ(hash(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

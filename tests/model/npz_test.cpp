@@ -119,6 +119,30 @@ TEST(Npz, WrittenIsRead) {
   fs::remove(path);
 }
 
+// Plain arrays are read; arrays of objects, which only running a pickle could read, are refused, harmful or not.
+TEST(Npy, GoldenFilesAreReadOrRefused) {
+  const fs::path folder = reference_dir("eval") / "npy";
+  const MappedFile listed(folder / "expected.json");
+  const auto* text = reinterpret_cast<const char*>(listed.bytes().data());
+  int plain = 0, refused = 0;
+  for (const json& f : json::parse(text, text + listed.bytes().size())) {
+    const std::string name = f["file"], how = f.value("how", "");
+    const MappedFile file(folder / name);
+    if (how.starts_with("plain float32")) {
+      EXPECT_EQ(read_npy(file.bytes(), name).tensor.dtype(), DType::f32) << name;
+      ++plain;
+    } else {
+      EXPECT_NE(
+          error_of([&] { read_npy(file.bytes(), name); }).find(name + ": an array of dtype \"|O\" cannot be read"),
+          std::string::npos)
+          << name;
+      ++refused;
+    }
+  }
+  EXPECT_EQ(plain, 2);
+  EXPECT_EQ(refused, 6);
+}
+
 TEST(Npy, RefusesWhatItDoesNotKnow) {
   const std::string eight(8, '\0');
   const auto why = [](const std::string& dict, const std::string& data) {
