@@ -63,7 +63,7 @@ TEST(WriteSafetensors, AFailedOpenOrRenameLeavesNothingBehind) {
                     [&] {
                       write_safetensors(taken, {{"a", t.tensor}}, {});
                     })
-                .find(std::strerror(EISDIR)),
+                .find("something other than a file has this name"),
             std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "taken.tmp"));
 }
