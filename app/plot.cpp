@@ -83,14 +83,21 @@ AxisScale scale_of(const Plot& plot, std::vector<double> PlotSeries::*values, co
   return {low, high, axis.log, ticks};
 }
 
+// The next colour for each series; a faint one is pale in that of the series behind it.
+struct Colours {
+  size_t next = 0;
+  cv::Scalar of(const PlotSeries& s) {
+    const cv::Scalar& colour = kColours[next % kColours.size()];
+    if (s.faint) return colour * 0.3 + kWhite * 0.7;
+    ++next;
+    return colour;
+  }
+};
+
 void draw_series(Canvas& canvas, const Plot& plot, const AxisScale& x, const AxisScale& y, const cv::Rect2d& area) {
-  size_t colour_index = 0;
+  Colours colours;
   for (const PlotSeries& s : plot.series) {
-    cv::Scalar colour = kColours[colour_index % kColours.size()];
-    if (s.faint)
-      colour = colour * 0.3 + kWhite * 0.7;
-    else
-      ++colour_index;
+    const cv::Scalar colour = colours.of(s);
     std::vector<cv::Point2d> part;
     for (size_t i = 0; i <= s.x.size(); ++i) {
       if (i < s.x.size() && drawable(plot, s, i)) {
@@ -114,14 +121,10 @@ void draw_legend(Canvas& canvas, const Plot& plot, const cv::Rect2d& area) {
   if (lines == 0) return;
   const double left = area.br().x - width - kSample - 3 * kPad / 2.0;
   canvas.blank({left - 8, area.y + 6, area.br().x - left + 2, lines * kLine + 6});
-  size_t colour_index = 0;
+  Colours colours;
   double middle = area.y + 20;
   for (const PlotSeries& s : plot.series) {
-    cv::Scalar colour = kColours[colour_index % kColours.size()];
-    if (s.faint)
-      colour = colour * 0.3 + kWhite * 0.7;
-    else
-      ++colour_index;
+    const cv::Scalar colour = colours.of(s);
     if (s.label.empty()) continue;
     canvas.line({{left, middle}, {left + kSample, middle}}, colour, s.faint ? 1 : 2);
     if (s.markers) canvas.dot({left + kSample / 2, middle}, colour, 3.5);
