@@ -15,20 +15,8 @@ double trace(const Gaussian& g) {
   return sum;
 }
 
-// Eigenvalues in rising order; a [n, n], symmetric, is overwritten: with eigenvectors, one a row, if wanted.
-std::vector<double> eigenvalues(std::vector<double>& a, int64_t n, bool vectors) {
-  std::vector<double> values(static_cast<size_t>(n));
-  const int d = static_cast<int>(n);
-  // Column-major, in which a column is a row of ours; the matrix is its own transpose.
-  const int status =
-      n == 0 ? 0 : LAPACKE_dsyevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'L', d, a.data(), d, values.data());
-  UVIC_CHECK(status == 0, "the eigenvalues of a covariance [", n, ", ", n, "] cannot be found (dsyevd: ", status, ")");
-  return values;
-}
-
-double threshold(const std::vector<double>& values, int64_t dims) {
-  return values.empty() ? 0 : std::max(values.back(), 0.0) * static_cast<double>(dims) * 0x1p-52;
-}
+// What rounding makes of a zero in a [dims, dims] matrix whose largest eigen- or singular value is `largest`.
+double threshold(double largest, int64_t dims) { return std::max(largest, 0.0) * static_cast<double>(dims) * 0x1p-52; }
 
 void check(const Gaussian& g) {
   const auto finite = [](double v) { return std::isfinite(v); };
@@ -37,6 +25,41 @@ void check(const Gaussian& g) {
   UVIC_CHECK(std::all_of(g.mean.begin(), g.mean.end(), finite) &&
                  std::all_of(g.covariance.begin(), g.covariance.end(), finite),
              "frechet_distance: statistics hold a number that is not finite");
+}
+
+// R [rank, D], of which R^T R is the covariance: W^(1/2) V^T of its eigenvalues above rounding.
+struct Root {
+  std::vector<double> rows;
+  int64_t rank = 0;
+};
+
+Root root_of(const Gaussian& g, const char* which) {
+  const int64_t d = g.dims();
+  Root root{.rows = g.covariance};
+  if (d == 0) return root;
+  std::vector<double> values(static_cast<size_t>(d));
+  const int n = static_cast<int>(d);
+  // Column-major, in which an eigenvector is a row of ours; the matrix is its own transpose.
+  const int status = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', n, root.rows.data(), n, values.data());
+  UVIC_CHECK(status == 0, "the eigenvalues of a covariance [", n, ", ", n, "] cannot be found (dsyevd: ", status, ")");
+  UVIC_CHECK(values.front() >= -1e-3 * std::max(values.back(), 0.0), "frechet_distance: the ", which,
+             " matrix is no covariance: an eigenvalue is ", values.front());
+  const auto first = std::upper_bound(values.begin(), values.end(), threshold(values.back(), d));
+  root.rows.erase(root.rows.begin(), root.rows.begin() + (first - values.begin()) * d);
+  root.rank = values.end() - first;
+  for (int64_t i = 0; i < root.rank; ++i) cblas_dscal(n, std::sqrt(first[i]), root.rows.data() + i * d, 1);
+  return root;
+}
+
+// In falling order; a [rows, columns] is overwritten.
+std::vector<double> singular_values(std::vector<double>& a, int64_t rows, int64_t columns) {
+  std::vector<double> values(static_cast<size_t>(std::min(rows, columns)));
+  if (values.empty()) return values;
+  // Column-major: of the transpose, whose singular values are the same.
+  const int m = static_cast<int>(columns), n = static_cast<int>(rows);
+  const int status = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'N', m, n, a.data(), m, values.data(), nullptr, 1, nullptr, 1);
+  UVIC_CHECK(status == 0, "the singular values of a matrix [", n, ", ", m, "] cannot be found (dgesdd: ", status, ")");
+  return values;
 }
 
 }  // namespace
@@ -49,35 +72,17 @@ FrechetDistance frechet_distance(const Gaussian& a, const Gaussian& b) {
   FrechetDistance f{.trace1 = trace(a), .trace2 = trace(b)};
   for (size_t i = 0; i < a.mean.size(); ++i) f.mean_term += (a.mean[i] - b.mean[i]) * (a.mean[i] - b.mean[i]);
 
-  std::vector<double> vectors = a.covariance;
-  const std::vector<double> values = eigenvalues(vectors, d, true);
-  UVIC_CHECK(values.empty() || values.front() >= -1e-3 * std::max(values.back(), 0.0),
-             "frechet_distance: the first matrix is no covariance: an eigenvalue is ",
-             values.empty() ? 0 : values.front());
-  const double least = threshold(values, d);
-  const auto first = std::upper_bound(values.begin(), values.end(), least) - values.begin();
-  f.rank1 = d - first;
-  if (f.rank1 > 0) {
-    // R = W^(1/2) V^T of the eigenvalues that count, [r, D]. R C2 R^T has the eigenvalues of C1^(1/2) C2 C1^(1/2)
-    // without its zeros, and is the smaller the fewer images there were.
-    double* root = vectors.data() + first * d;
-    for (int64_t i = 0; i < f.rank1; ++i)
-      cblas_dscal(static_cast<int>(d), std::sqrt(values[static_cast<size_t>(first + i)]), root + i * d, 1);
-    const int r = static_cast<int>(f.rank1), n = static_cast<int>(d);
-    std::vector<double> half(static_cast<size_t>(f.rank1 * d)), product(static_cast<size_t>(f.rank1 * f.rank1));
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, r, n, n, 1, root, n, b.covariance.data(), n, 0, half.data(),
-                n);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r, r, n, 1, half.data(), n, root, n, 0, product.data(), r);
-    const size_t rank = static_cast<size_t>(f.rank1);
-    for (size_t i = 0; i < rank; ++i)
-      for (size_t j = 0; j < i; ++j)
-        product[i * rank + j] = product[j * rank + i] = (product[i * rank + j] + product[j * rank + i]) / 2;
-    const std::vector<double> squares = eigenvalues(product, f.rank1, false);
-    const double zero = threshold(squares, d);
-    for (const double square : squares) {
-      if (square <= zero) continue;
-      f.trace_root += std::sqrt(square);
-      ++f.rank_both;
+  const Root first = root_of(a, "first"), second = root_of(b, "second");
+  f.rank1 = first.rank;
+  if (first.rank > 0 && second.rank > 0) {
+    const int r1 = static_cast<int>(first.rank), r2 = static_cast<int>(second.rank), n = static_cast<int>(d);
+    std::vector<double> product(static_cast<size_t>(first.rank * second.rank));
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, r1, r2, n, 1, first.rows.data(), n, second.rows.data(), n, 0,
+                product.data(), r2);
+    const std::vector<double> values = singular_values(product, first.rank, second.rank);
+    for (const double value : values) {
+      f.trace_root += value;
+      f.rank_both += value > threshold(values.front(), d) ? 1 : 0;
     }
   }
   // A square: what rounding leaves below zero is zero.

@@ -12,8 +12,10 @@ struct FrechetDistance {
   int64_t rank_both = 0;  // of C1 C2
 };
 
-// By eigenvalues of symmetric matrices, C1 and then C1^(1/2) C2 C1^(1/2); those below the largest times D times 2^-52,
-// which are rounding, count as zero. Right for singular covariances too, where a root of the product C1 C2 is not.
+// tr (C1 C2)^(1/2) is the sum of the singular values of C1^(1/2) C2^(1/2), with roots by symmetric eigenvalues. Those
+// of a covariance below the largest times D times 2^-52 are rounding and count as zero, which makes singular
+// covariances right, where a root of the product C1 C2 is not. Singular values, and not the roots of the eigenvalues of
+// C1^(1/2) C2 C1^(1/2): squares reach rounding at half the digits, and features have hundreds of directions so small.
 // Throws Error if the two differ in dimensions, or hold what is not finite or no covariance.
 FrechetDistance frechet_distance(const Gaussian& a, const Gaussian& b);
 

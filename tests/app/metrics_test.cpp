@@ -1,6 +1,7 @@
 // Metrics on given features against the published tools' (tests/data/README.md).
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "app/metrics/frechet.h"
 #include "app/metrics/inception_score.h"
@@ -62,10 +63,42 @@ TEST(Frechet, SaysHowSingularItIs) {
   EXPECT_NEAR(few.mean_term, 1.7002591141039947, 1e-9);
 }
 
+// As features have it: a few large eigenvalues and many of 1e-7 of them, whose squares are rounding. The two
+// covariances share their axes, so the distance is sum (sqrt(a) - sqrt(b))^2.
+TEST(Frechet, KeepsManySmallEigenvalues) {
+  constexpr int64_t d = 192;
+  const OwnedTensor axis = random_tensor(DType::f64, {d}, 8);
+  const std::vector<double> u = values(axis.tensor);
+  const double norm = std::inner_product(u.begin(), u.end(), u.begin(), 0.0);
+  // H diag(lambda) H with the reflection H = 1 - 2 u u^T / |u|^2.
+  const auto covariance = [&](const std::vector<double>& lambda) {
+    Gaussian g{std::vector<double>(d), std::vector<double>(d * d)};
+    const auto h = [&](size_t i, size_t j) { return (i == j ? 1 : 0) - 2 * u[i] * u[j] / norm; };
+    for (size_t i = 0; i < d; ++i)
+      for (size_t j = 0; j < d; ++j)
+        for (size_t k = 0; k < d; ++k) g.covariance[i * d + j] += h(i, k) * lambda[k] * h(k, j);
+    return g;
+  };
+  std::vector<double> lambda1(d), lambda2(d);
+  double want = 0;
+  for (size_t i = 0; i < d; ++i) {
+    lambda1[i] = i < 4 ? 1.0 : 1e-7 * (1 + static_cast<double>(i) / d);
+    lambda2[i] = i < 4 ? 1.1 : 2e-7;
+    want += std::pow(std::sqrt(lambda1[i]) - std::sqrt(lambda2[i]), 2);
+  }
+  const Gaussian a = covariance(lambda1), b = covariance(lambda2);
+  EXPECT_NEAR(frechet_distance(a, b).distance, want, 1e-11);
+  EXPECT_EQ(frechet_distance(a, b).rank_both, d);
+  EXPECT_LT(frechet_distance(a, a).distance, 1e-11);
+}
+
 TEST(Frechet, RefusesWhatIsNoStatistics) {
   const Gaussian g{{0, 0}, {1, 0, 0, 1}}, other{{0}, {1}}, nan{{0, 0}, {1, 0, 0, NAN}}, torn{{0, 0}, {1, 0, 0}};
   EXPECT_NE(error_of([&] { frechet_distance(g, other); }).find("2 and of 1 dimensions"), std::string::npos);
   EXPECT_NE(error_of([&] { frechet_distance(nan, g); }).find("not finite"), std::string::npos);
+  const Gaussian negative{{0, 0}, {1, 0, 0, -1}};
+  EXPECT_NE(error_of([&] { frechet_distance(negative, g); }).find("first matrix is no covariance"), std::string::npos);
+  EXPECT_NE(error_of([&] { frechet_distance(g, negative); }).find("second matrix is no cov"), std::string::npos);
   EXPECT_NE(error_of([&] { frechet_distance(g, torn); }).find("covariance of 3"), std::string::npos);
 }
 
