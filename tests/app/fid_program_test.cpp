@@ -60,10 +60,7 @@ TEST_F(FidProgramFolder, ProcessesShareTheWorkAndGiveTheSameNumber) {
                                  "--json", "-q", "--kid-subset-size",         "10",        "--batch",
                                  "3"};
     all.insert(all.end(), more.begin(), more.end());
-    const std::string binary = std::string(UVIC_BIN_DIR) + "/uvic-fid";
-    if (processes > 1)
-      all.insert(all.begin(), {"--allow-run-as-root", "--oversubscribe", "-n", std::to_string(processes), binary});
-    const Ended p = run_program(processes > 1 ? UVIC_MPIEXEC : "uvic-fid", all);
+    const Ended p = run_program("uvic-fid", all, {.processes = processes});
     EXPECT_EQ(p.status, 0) << p.err;
     return json::parse(p.out, nullptr, false).value("metrics", json::object());
   };

@@ -5,7 +5,6 @@
 
 #include <charconv>
 #include <csignal>
-#include <cstdlib>
 
 #include "model/checkpoint.h"
 #include "tests/app/program.h"
@@ -20,29 +19,19 @@ class ProcessesTest : public ImageFolderTest {
  protected:
   void SetUp() override {
     ImageFolderTest::SetUp();
-    // Open MPI's: tests run as root in containers, with fewer cores than processes. LeakSanitizer reports MPI's own.
-    for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                             "OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle"})
-      ::setenv(name, "1", 1);
-    ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
     config_ = tiny_run(class_folders(3, 5));
     config_.train.max_steps = 40;
     config_.train.log_every = 1;
     config_.train.save_every = 10;
   }
-  std::vector<std::string> arguments(const fs::path& out, int processes, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments(const fs::path& out, const std::vector<std::string>& more = {}) {
     write_text(dir_ / "config.yaml", dump_config(config_));
-    std::vector<std::string> all;
-    if (processes > 1) all = {"-n", std::to_string(processes), std::string(UVIC_BIN_DIR) + "/uvic-train"};
-    for (const std::string& a :
-         {std::string("-q"), std::string("-c"), (dir_ / "config.yaml").string(), std::string("-o"), out.string()})
-      all.push_back(a);
+    std::vector<std::string> all{"-q", "-c", (dir_ / "config.yaml").string(), "-o", out.string()};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
-  static std::string program(int processes) { return processes > 1 ? UVIC_MPIEXEC : "uvic-train"; }
   void train(const fs::path& out, int processes, const std::vector<std::string>& more = {}) {
-    const Ended end = run_program(program(processes), arguments(out, processes, more));
+    const Ended end = run_program("uvic-train", arguments(out, more), {.processes = processes});
     ASSERT_EQ(end.status, 0) << end.err;
   }
   RunConfig config_;
@@ -121,7 +110,7 @@ TEST_F(ProcessesTest, OneThatIsKilledEndsTheJobByNameAndTheCheckpointIsWhole) {
   config_.train.max_steps = 100000;
   const fs::path out = dir_ / "out";
   for (const int victim : {1, 0}) {
-    Program job(program(2), arguments(out, 2));
+    Program job("uvic-train", arguments(out), {.processes = 2});
     const auto newest = newest_checkpoint(out, [](const fs::path&, const std::string&) {});
     const int64_t from = newest ? *checkpoint_step(*newest) : 0;
     ASSERT_TRUE(wait_until(job, out, [&] {
@@ -149,7 +138,7 @@ TEST_F(ProcessesTest, ASignalToTheJobSaves) {
   config_.train.max_steps = 100000;
   config_.train.save_every = 100000;
   const fs::path out = dir_ / "out";
-  Program job(program(2), arguments(out, 2));
+  Program job("uvic-train", arguments(out), {.processes = 2});
   ASSERT_TRUE(wait_until(job, out, [&] { return metrics_of(out).size() > 3; }));
   job.signal(SIGTERM);
   const Ended ended = job.wait();
@@ -162,7 +151,7 @@ TEST_F(ProcessesTest, ASignalToTheJobSaves) {
 TEST_F(ProcessesTest, AnErrorOfOneNamesIt) {
   config_.train.batch_size = 2;
   config_.train.accumulate = 2;
-  const Ended few = run_program(program(2), arguments(dir_ / "out", 2));
+  const Ended few = run_program("uvic-train", arguments(dir_ / "out"), {.processes = 2});
   EXPECT_EQ(few.status, 1);
   EXPECT_NE(few.err.find("of 2: train.batch_size 2 is too small for 2 processes that take their images in 2 parts"),
             std::string::npos)
