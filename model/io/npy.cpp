@@ -124,6 +124,7 @@ void widen(const std::byte* data, int64_t n, Tensor out, const std::string& name
 
 void widen(const NpyHeader& h, const std::byte* data, Tensor out, const std::string& name) {
   const int64_t n = h.shape.numel();
+  if (n == 0) return;  // nor is there an address to copy from
   const bool is_signed = h.kind == 'i';
   if (h.kind == 'f') {
     std::memcpy(out.raw(), data, out.bytes());
