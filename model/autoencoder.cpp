@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/kl_autoencoder.h"
+#include "model/tiny_autoencoder.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -59,7 +60,9 @@ std::unique_ptr<Autoencoder> Autoencoder::load(const fs::path& path, const Optio
     return it->get<double>();
   };
   const int64_t groups = std::llround(number("norm_num_groups").value_or(32));
-  return make_kl_autoencoder(read_weights(file), options, groups, number("scaling_factor"));
+  Weights weights = read_weights(file);
+  if (is_tiny_autoencoder(weights)) return make_tiny_autoencoder(std::move(weights), options);
+  return make_kl_autoencoder(std::move(weights), options, groups, number("scaling_factor"));
 }
 
 // Runs `run` for each image; in bf16, a result that is not finite from an input that is makes it f32 from there on.
@@ -68,11 +71,12 @@ void Autoencoder::in_dtype(const char* what, Tensor from, Tensor to, const F& ru
   for (int64_t n = 0; n < from.dim(0); ++n) {
     const Tensor in = from.rows(n, n + 1), out = to.rows(n, n + 1);
     run(options_.dtype, in, out);
-    if (options_.dtype == DType::f32 || is_finite(out) || !is_finite(in)) continue;
+    if (is_finite(out) || !is_finite(in)) continue;
+    UVIC_CHECK(options_.dtype != DType::f32, path_.string(), ": ", what, " gave a number that is not finite");
     options_.dtype = DType::f32;
     if (options_.warn)
       options_.warn(concat(path_.string(), ": ", what, " in bf16 gave a number that is not finite; f32 from here on"));
-    run(options_.dtype, in, out);
+    --n;  // this one again
   }
 }
 

@@ -111,10 +111,10 @@ OwnedTensor Source::take(const std::string& name, const Shape& wanted) {
   return out;
 }
 
-void Source::finish(const std::string& half) const {
+void Source::finish(const std::string& begin) const {
   const std::vector<std::string> known(asked_.begin(), asked_.end());
   for (const auto& [name, tensor] : weights_.tensors) {
-    if (!name.starts_with(prefix_ + half + ".") || asked_.contains(name)) continue;
+    if (!name.starts_with(prefix_ + begin) || asked_.contains(name)) continue;
     throw Error(concat(where(), ": tensor '", name, "' is not in this network"),
                 concat("the nearest name in it is '", nearest(name, known), "'"));
   }

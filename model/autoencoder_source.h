@@ -8,11 +8,14 @@
 
 namespace uvic::autoencoder {
 
-// Hands out the tensors of an autoencoder under the names of LDM (decoder.up.3.block.0.conv1.weight), whichever layout
-// and prefix the file has. Errors name the file and the tensor as it is called there.
+// Hands out the tensors of an autoencoder. Errors name the file and the tensor as it is called there.
 class Source {
  public:
+  // An AutoencoderKL, under the names of LDM (decoder.up.3.block.0.conv1.weight), whichever layout and prefix the file
+  // has.
   explicit Source(const Weights& weights);
+  // Any network: names are what follows prefix.
+  Source(const Weights& weights, std::string prefix) : weights_(weights), prefix_(std::move(prefix)) {}
 
   std::string where() const { return weights_.path.string(); }
   std::string in_file(const std::string& name) const;  // what the file calls it
@@ -27,8 +30,8 @@ class Source {
   void check(const std::string& name, const Shape& shape);
   // As f32, whatever the file has; every number is finite.
   OwnedTensor take(const std::string& name, const Shape& shape);
-  // Throws if half ("encoder", "decoder") has tensors that nobody asked for.
-  void finish(const std::string& half) const;
+  // Throws if there are tensors that nobody asked for whose names, behind the prefix, begin like this.
+  void finish(const std::string& begin) const;
 
  private:
   std::string diffusers_name(const std::string& name) const;

@@ -17,6 +17,7 @@ class KlAutoencoder final : public Autoencoder {
     Source from(weights_);
     has_encoder_ = from.has("encoder.conv_in.weight");
     has_decoder_ = from.has("decoder.conv_in.weight");
+    UVIC_CHECK(has_encoder_ || has_decoder_, from.where(), ": neither the encoder nor the decoder of an autoencoder");
     if (has_encoder_) {
       const KlEncoder encoder({from}, groups_);
       UVIC_CHECK(encoder.moments() % 2 == 0, from.where(), ": the encoder gives ", encoder.moments(),

@@ -1,5 +1,7 @@
 #include "model/kl_halves.h"
 
+#include <algorithm>
+
 #include "kernels/ops/pointwise.h"
 
 namespace uvic::autoencoder {
@@ -94,7 +96,7 @@ KlEncoder::KlEncoder(const Parameters& p, int64_t groups)
       quant(optional_conv(p, "quant_conv")) {
   UVIC_CHECK(quant.empty() || quant[0].C == conv_out.M, p.from.where(), ": quant_conv takes ", quant[0].C,
              " channels, the encoder gives ", conv_out.M);
-  p.from.finish("encoder");
+  p.from.finish("encoder.");
 }
 
 void KlEncoder::forward(Work& work, Tensor image, Tensor moments) const {
@@ -139,7 +141,7 @@ KlDecoder::KlDecoder(const Parameters& p, int64_t groups)
       levels(up_levels(p, groups)),
       norm_out(p, "decoder.norm_out", levels[0].width, groups),
       conv_out(p, "decoder.conv_out", {levels[0].width, 3, 3}) {
-  p.from.finish("decoder");
+  p.from.finish("decoder.");
 }
 
 void KlDecoder::start(Work& work, Tensor z, FeatureMap y) const {
@@ -169,8 +171,23 @@ void KlDecoder::level(Work& work, Tensor z, size_t i, FeatureMap y) const {
   here.forward(work, x, y);
 }
 
+// What level i allocates beside its result, when that has h x w pixels.
+int64_t KlDecoder::numbers_of(size_t i, int64_t h, int64_t w) const {
+  const KlLevel& here = levels[i];
+  const int64_t block = h * w * (here.width + (here.in_place() ? 0 : here.in));
+  if (i + 1 == levels.size()) return block;
+  return h / 2 * (w / 2) * levels[i + 1].width + std::max(block, numbers_of(i + 1, h / 2, w / 2));
+}
+
 void KlDecoder::forward(Work& work, Tensor z, Tensor image) const {
   const auto scope = work.ctx.scope("decoder");
+  {
+    // An arena that has to grow takes more than it is asked for, so it is asked once; 16 MB for strips.
+    const auto room = work.ctx.scope("room");
+    const int64_t h = image.dim(2), w = image.dim(3), each = work.dtype == DType::bf16 ? 2 : 4;
+    const int64_t numbers = h * w * (16 + levels[0].width) + numbers_of(0, h, w);
+    work.ctx.arena().allocate(static_cast<size_t>(numbers * each + (16 << 20)));
+  }
   const FeatureMap out = work.map(image.dim(2), image.dim(3), 3);
   {
     const auto inner = work.ctx.scope("levels");

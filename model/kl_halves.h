@@ -55,6 +55,7 @@ struct KlDecoder {
  private:
   void start(Work& work, Tensor z, FeatureMap y) const;
   void level(Work& work, Tensor z, size_t i, FeatureMap y) const;
+  int64_t numbers_of(size_t i, int64_t h, int64_t w) const;
 };
 
 }  // namespace uvic::autoencoder
