@@ -93,8 +93,8 @@ EncodeCommand images_command(CLI::App& app) {
       ->check(CLI::IsMember({"center", "coco"}));
   images->add_flag("--flip", r.flip, "The mirrored images as well, as U-ViT on ImageNet");
   images->add_flag("--means", r.means, "Means alone, half the bytes, instead of means and variances to draw from");
-  images->add_option("--store", given->stored_as, "Numbers in the shards: f32, or bf16 (half the bytes)")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+  images->add_option("--store", given->stored_as, "Numbers in the shards: f32, f16 or bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   images->add_flag("--ignore-exif", given->stored, "Leave photos as stored, not upright as their EXIF says");
   images->add_option("--shard-mb", r.shard_mb, "Megabytes (10^6) of a shard, which is what a stop can lose")
       ->check(CLI::PositiveNumber);
@@ -109,7 +109,7 @@ EncodeCommand images_command(CLI::App& app) {
             request.data.exif_orientation = !given->stored;
             request.device = device_of_name(given->device);
             request.working = dtype_of_name(given->working);
-            request.dtype = dtype_of_name(given->stored_as);
+            request.dtype = given->stored_as == "f16" ? DType::f16 : dtype_of_name(given->stored_as);
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
             const EncodeOutcome o = encode_images(request, processes);

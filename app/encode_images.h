@@ -19,7 +19,7 @@ struct EncodeImagesRequest {
   int size = 256;              // pixels a side after the crop; a multiple of the autoencoder's factor
   bool flip = false;           // the mirrored images' latents as well
   bool means = false;          // means instead of moments; a tiny autoencoder has no more
-  DType dtype = DType::f32;    // that latents are stored in: f32 or bf16
+  DType dtype = DType::f32;    // that latents are stored in: f32, f16 or bf16
   DType working = DType::f32;  // of the autoencoder: f32 or bf16
   double shard_mb = 32;        // megabytes (10^6) of a shard
   Device device;

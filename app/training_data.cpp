@@ -37,6 +37,9 @@ void check_latents(const LatentInfo& data, const RunConfig& config) {
 
 TrainingData::TrainingData(const DataConfig& config) : config_(config) {
   if (config.format == "latents") {
+    if (!config.classes.empty())
+      throw Error("data.classes is set, but the classes of latents are chosen when they are made",
+                  "give --classes to uvic-encode images");
     latents_ = open_latents(config.path);
   } else {
     images_ = std::make_unique<const Dataset>(config);

@@ -5,7 +5,6 @@
 
 #include <charconv>
 #include <csignal>
-#include <cstdlib>
 
 #include "model/checkpoint.h"
 #include "tests/app/program.h"
@@ -20,11 +19,7 @@ class ProcessesTest : public ImageFolderTest {
  protected:
   void SetUp() override {
     ImageFolderTest::SetUp();
-    // Open MPI's: tests run as root in containers, with fewer cores than processes. LeakSanitizer reports MPI's own.
-    for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                             "OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle"})
-      ::setenv(name, "1", 1);
-    ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+    allow_mpirun();
     config_ = tiny_run(class_folders(3, 5));
     config_.train.max_steps = 40;
     config_.train.log_every = 1;

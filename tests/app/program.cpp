@@ -104,6 +104,13 @@ Ended Program::wait() {
   return {*status_, out_, err_};
 }
 
+void allow_mpirun() {
+  for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+                           "OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle"})
+    ::setenv(name, "1", 1);
+  ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+}
+
 bool wait_until(Program& program, const fs::path& folder, const std::function<bool()>& happened) {
   fs::create_directories(folder);
   const int watch = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);

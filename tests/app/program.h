@@ -53,6 +53,10 @@ inline Ended run_program(const std::string& name, const std::vector<std::string>
   return Program(name, arguments, options).wait();
 }
 
+// Lets mpirun start programs here: as root in containers, and more processes than there are cores. LeakSanitizer is off:
+// it reports MPI's own.
+void allow_mpirun();
+
 // Returns true as soon as happened() is true: asked after each change of a file directly in folder, and false if the
 // program ends first. Woken by the kernel (inotify), so nothing is missed and nothing sleeps.
 bool wait_until(Program& program, const std::filesystem::path& folder, const std::function<bool()>& happened);

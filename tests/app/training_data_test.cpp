@@ -57,6 +57,9 @@ TEST_F(TrainingDataTest, WhatDoesNotFitIsSaidInOneLine) {
   c.model.clip_dim = 768;
   EXPECT_EQ(misfit(c),
             text.data.path + ": texts of 5 tokens of width 6, but model.num_clip_token is 5 and model.clip_dim 768");
+  c = labels;
+  c.data.classes = {"class0", "class1", "class2"};
+  EXPECT_NE(misfit(c).find("data.classes is set"), std::string::npos);
   write_latents(dir_ / "tiny", {}, {{"autoencoder_kind", "tiny"}, {"scale_factor", int64_t{1}}});
   c = labels;
   c.data.path = dir_ / "tiny";
@@ -99,6 +102,18 @@ TEST_F(TrainingDataTest, RunsOnLatentsEndWithTheSameBitsWhateverStoppedThem) {
     EXPECT_EQ(info.text_encoder, text ? "tower.safetensors" : "");
     EXPECT_EQ(info.class_names.size(), text ? 0u : 3u);
   }
+}
+
+TEST_F(TrainingDataTest, ProcessesShareBatchesOfLatents) {
+  if (std::string(UVIC_MPIEXEC).empty()) GTEST_SKIP() << "no MPI";
+  allow_mpirun();
+  const RunConfig config = latent_run(true);
+  run(config, dir_ / "one");
+  write_text(dir_ / "run.yaml", dump_config(config));
+  const Ended end = run_program(UVIC_MPIEXEC, {"-n", "2", std::string(UVIC_BIN_DIR) + "/uvic-train", "-q", "-c",
+                                               dir_ / "run.yaml", "-o", dir_ / "two"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  expect_same_losses(dir_ / "two", dir_ / "one");
 }
 
 TEST_F(TrainingDataTest, ADryRunComparesTheConfigWithTheData) {
