@@ -57,7 +57,8 @@ class ImageEncoder {
         autoencoder_(load()),
         means_(request.means || autoencoder_->is_tiny()),
         latent_({autoencoder_->latent_channels() * (means_ ? 1 : 2), side(), side()}),
-        writer_(request.out, plan()) {}
+        plan_(plan()),
+        writer_(request.out, plan_) {}
 
   EncodeOutcome run();
 
@@ -78,6 +79,7 @@ class ImageEncoder {
   std::unique_ptr<Autoencoder> autoencoder_;
   const bool means_;
   const Shape latent_;  // as stored, of one image
+  const ShardPlan plan_;
   TensorShardWriter writer_;
   int64_t done_ = 0;  // images of this process
 };
@@ -206,7 +208,7 @@ EncodeOutcome ImageEncoder::run() {
   processes_.sum(any_stopped);  // so that all have written theirs
   outcome.interrupted = any_stopped[0] > 0;
   if (!processes_.first()) return outcome;
-  const TensorShardWriter all(request_.out, plan());
+  const TensorShardWriter all(request_.out, plan_);  // what the other processes wrote, too
   const ShardTotals totals = all.totals();
   outcome.items = totals.items, outcome.left_out = totals.left_out;
   for (int shard = 0; shard < all.shards(); ++shard) outcome.shards += all.whole(shard);

@@ -1,6 +1,7 @@
 #include "app/data/tensor_shards.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -19,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "uvic-tensors-1";
-constexpr const char *kMade = "made", *kNames = "names", *kLeftOut = "left_out";
+constexpr const char *kMade = "made", *kShard = "shard", *kNames = "names", *kLeftOut = "left_out";
 
 std::string shard_name(const std::string& kind, int number) {
   char text[32];
@@ -27,8 +28,12 @@ std::string shard_name(const std::string& kind, int number) {
   return kind + text;
 }
 
-bool is_shard(const fs::path& path, const std::string& kind) {
-  return path.filename().string().starts_with(kind + "-") && path.extension() == ".safetensors";
+// Of a name that shard_name() makes; nothing for any other, as a text-encoder.safetensors that lies there.
+std::optional<int> number_of(const fs::path& path, const std::string& kind) {
+  const std::string name = path.filename().string();
+  int number = -1;
+  if (name.size() > kind.size()) std::from_chars(name.data() + kind.size() + 1, name.data() + name.size(), number);
+  return number >= 0 && name == shard_name(kind, number) ? std::optional(number) : std::nullopt;
 }
 
 std::string made_text(const ShardPlan& plan) {
@@ -39,8 +44,8 @@ std::string made_text(const ShardPlan& plan) {
   return made.dump(-1, ' ', false, Json::error_handler_t::replace);  // names need not be UTF-8, metadata must
 }
 
-std::string made_of(const SafetensorsFile& file) {
-  const auto found = file.metadata().find(kMade);
+std::string metadata_of(const SafetensorsFile& file, const char* key) {
+  const auto found = file.metadata().find(key);
   return found == file.metadata().end() ? "" : found->second;
 }
 
@@ -84,19 +89,20 @@ TensorShardWriter::TensorShardWriter(const fs::path& folder, ShardPlan plan)
   fs::create_directories(folder_, error);
   UVIC_CHECK(!error, quote(folder_.string()), ": cannot create this folder for the shards: ", error.message());
   for (const fs::directory_entry& item : fs::directory_iterator(folder_)) {
-    if (!is_shard(item.path(), plan_.kind)) continue;
+    const std::optional<int> number = number_of(item.path(), plan_.kind);
+    if (!number) continue;
     std::optional<SafetensorsFile> file;
     try {
       file.emplace(item.path());
     } catch (const Error&) {
       continue;  // torn after it was written, as by a copy: it is made again
     }
-    const std::string made = made_of(*file);
+    const std::string made = metadata_of(*file, kMade);
     UVIC_CHECK(made == made_, folder_.string(), ": holds ", item.path().filename().string(),
                ", made with other settings or of other data (", json_differences(made, made_),
                "); choose an empty folder");
-    for (int shard = 0; shard < shards(); ++shard)
-      if (path(shard).filename() == item.path().filename()) whole_[static_cast<size_t>(shard)] = true;
+    if (*number < shards() && metadata_of(*file, kShard) == std::to_string(*number))
+      whole_[static_cast<size_t>(*number)] = true;
   }
 }
 
@@ -112,7 +118,7 @@ void TensorShardWriter::write(int shard, const ShardContents& contents) {
   std::string names, left_out;
   add_lines(kNames, contents.names, names, tensors);
   add_lines(kLeftOut, contents.left_out, left_out, tensors);
-  write_safetensors(path(shard), tensors, {{"format", kFormat}, {kMade, made_}});
+  write_safetensors(path(shard), tensors, {{"format", kFormat}, {kMade, made_}, {kShard, std::to_string(shard)}});
   whole_[static_cast<size_t>(shard)] = true;
 }
 
@@ -151,7 +157,7 @@ bool TensorShards::any(const fs::path& folder, const std::string& kind) {
   std::error_code absent;
   if (fs::exists(folder / (kind + ".json"), absent)) return true;
   for (const fs::directory_entry& item : fs::directory_iterator(folder, absent))
-    if (is_shard(item.path(), kind)) return true;
+    if (number_of(item.path(), kind)) return true;
   return false;
 }
 

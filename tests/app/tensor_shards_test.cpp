@@ -99,6 +99,7 @@ TEST_F(TensorShardsTest, ADamagedShardIsRefusedByNameAndMadeAgain) {
   EXPECT_TRUE(TensorShardWriter(out, plan()).whole(2));
   fs::copy(out / "images-000002.safetensors", shard, fs::copy_options::overwrite_existing);  // whole, but another's
   EXPECT_NE(refused().find("is not the shard that images.json means: items 3, here 2"), std::string::npos) << refused();
+  EXPECT_FALSE(TensorShardWriter(out, plan()).whole(1));
   fs::remove(shard);
   EXPECT_NE(refused().find("images-000001.safetensors: cannot open"), std::string::npos);
   TensorShardWriter writer(out, plan());
@@ -142,6 +143,7 @@ TEST_F(TensorShardsTest, ShardsMadeInAnotherWayAreNotMixedIn) {
             std::string::npos);
   other = plan();
   other.kind = "text";  // beside them
+  write_text(dir_ / "out" / "text-encoder.safetensors", "a user's own");
   EXPECT_FALSE(TensorShardWriter(dir_ / "out", other).whole(0));
   write_text(dir_ / "file", "x");
   EXPECT_NE(error_of([&] { TensorShardWriter(dir_ / "file", plan()); }).find("cannot create this folder"),
