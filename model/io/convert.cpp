@@ -30,6 +30,8 @@ template <class To, class Wide>
 To narrow(Wide x) {
   if constexpr (std::is_same_v<To, bf16>) {
     return to_bf16(static_cast<float>(x));
+  } else if constexpr (std::is_same_v<To, Half>) {
+    return {float_to_half(static_cast<float>(x))};
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<Wide>) {
     // The bounds are powers of two, hence exact doubles; the upper one is itself out of range.
     constexpr double kLimit = -static_cast<double>(std::numeric_limits<To>::min());
@@ -81,6 +83,21 @@ float half_to_float(uint16_t bits) {
   return bits & 0x8000u ? -value : value;
 }
 
+uint16_t float_to_half(float x) {
+  const uint32_t u = std::bit_cast<uint32_t>(x), sign = u >> 16 & 0x8000u, magnitude = u & 0x7fffffffu;
+  uint32_t bits;
+  if (magnitude > 0x7f800000u) {
+    bits = 0x7e00u;                       // a quiet NaN
+  } else if (magnitude >= 0x477ff000u) {  // 65520, from where on the nearest is beyond the largest, 65504
+    bits = 0x7c00u;
+  } else if (magnitude < 0x38800000u) {  // subnormal: steps of 2^-24, which are those of floats from 0.5 on
+    bits = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - std::bit_cast<uint32_t>(0.5f);
+  } else {
+    bits = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+  }
+  return static_cast<uint16_t>(sign | bits);
+}
+
 void convert(Tensor src, Tensor dst) {
   UVIC_CHECK(src.numel() == dst.numel(), "convert: src ", src.shape(), " and dst ", dst.shape(), " differ in size");
   if (src.dtype() == dst.dtype()) {
@@ -90,10 +107,11 @@ void convert(Tensor src, Tensor dst) {
   switch (dst.dtype()) {
     case DType::f32: return convert_to<float>(src, dst);
     case DType::bf16: return convert_to<bf16>(src, dst);
+    case DType::f16: return convert_to<Half>(src, dst);
     case DType::f64: return convert_to<double>(src, dst);
     case DType::i64: return convert_to<int64_t>(src, dst);
     case DType::i32: return convert_to<int32_t>(src, dst);
-    default: fail("convert: dst is ", dst.dtype(), "; wanted f32, bf16, f64, i64 or i32");
+    default: fail("convert: dst is ", dst.dtype(), "; wanted f32, bf16, f16, f64, i64 or i32");
   }
 }
 

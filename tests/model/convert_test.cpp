@@ -26,6 +26,24 @@ TEST(HalfToFloat, AllValues) {
   }
 }
 
+TEST(FloatToHalf, TheNearestOfAllValuesOrTheEvenOne) {
+  for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const auto here = static_cast<uint16_t>(bits), sign = uint16_t{0x8000};
+    const float x = half_to_float(here), next = bits == 0x7bff ? 65536.0f : half_to_float(here + 1);
+    const float middle = x / 2 + next / 2;  // exact
+    const auto above = static_cast<uint16_t>(bits + 1);
+    ASSERT_EQ(float_to_half(x), here);
+    ASSERT_EQ(float_to_half(-x), here | sign);
+    ASSERT_EQ(float_to_half(middle), bits % 2 ? above : here) << bits;
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 0.0f)), here);
+    ASSERT_EQ(float_to_half(-std::nextafter(middle, 1e9f)), above | sign);
+  }
+  EXPECT_EQ(float_to_half(1e9f), 0x7c00);
+  EXPECT_EQ(float_to_half(-std::numeric_limits<float>::infinity()), 0xfc00);
+  EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_EQ(float_to_half(1e-30f), 0);
+}
+
 template <class T>
 Tensor view(std::vector<T>& v, DType dtype) {
   return {v.data(), dtype, {static_cast<int64_t>(v.size())}};
