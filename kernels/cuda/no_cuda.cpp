@@ -81,6 +81,7 @@ void dynamic_threshold(Context&, double, double, double, Tensor) { absent(); }
 void match_deviation(Context&, Tensor, double, Tensor) { absent(); }
 void blend(Context&, Tensor, Tensor, Tensor) { absent(); }
 void noising(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void sample_posterior(Context&, Tensor, Tensor, double, Tensor) { absent(); }
 void mse(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void pixels_to_image(Context&, Tensor, Tensor) { absent(); }
 void image_to_pixels(Context&, Tensor, Tensor) { absent(); }
