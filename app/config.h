@@ -29,6 +29,14 @@ struct DataConfig {
   bool operator==(const DataConfig&) const = default;
 };
 
+// Of models on latents: what made their latents and texts.
+struct LatentsConfig {
+  std::string autoencoder;
+  std::string text_encoder;
+  double scale_factor = 0;
+  bool operator==(const LatentsConfig&) const = default;
+};
+
 struct DiffusionConfig {
   std::string schedule = "vp";
   std::string prediction = "eps";
@@ -94,6 +102,7 @@ struct RunConfig {
   std::string preset;  // name of the model that `model` started from; empty: none
   UViCConfig model;
   DataConfig data;
+  LatentsConfig latents;
   DiffusionConfig diffusion;
   TrainConfig train;
   SampleConfig sample;

@@ -79,6 +79,13 @@ void data_fields(std::vector<Field>& list, DataConfig& d) {
   add("max_bad_share", &d.max_bad_share, "share of broken images that is skipped; more stop the run", between(0, 1));
 }
 
+void latents_fields(std::vector<Field>& list, LatentsConfig& l) {
+  const Adder add{list, "latents"};
+  add("autoencoder", &l.autoencoder, "that decodes samples, a file; the model says so; empty: what made the data");
+  add("text_encoder", &l.text_encoder, "of prompts, file or folder; likewise");
+  add("scale_factor", &l.scale_factor, "of latents; 0: as their autoencoder says, else 0.18215", at_least(0));
+}
+
 void diffusion_fields(std::vector<Field>& list, DiffusionConfig& d) {
   const Adder add{list, "diffusion"};
   add("schedule", &d.schedule,
@@ -196,6 +203,7 @@ std::vector<Field> fields(RunConfig& config) {
   std::vector<Field> list;
   model_fields(list, config);
   data_fields(list, config.data);
+  latents_fields(list, config.latents);
   diffusion_fields(list, config.diffusion);
   train_fields(list, config.train);
   sample_fields(list, config.sample);

@@ -56,15 +56,19 @@ class Dataset {
   std::vector<std::vector<uint32_t>> shards_;  // images by file and place in it, if they are to be read in that order
 };
 
+class LatentSource;
+
 struct Batch {
-  OwnedTensor pixels;           // [B, h, w, 3] u8, host
+  OwnedTensor pixels;           // of images: [B, h, w, 3] u8, host
+  OwnedTensor latents;          // of latents: [B, 2C, h, w] f32, moments, or [B, C, h, w], means; not scaled
+  OwnedTensor context;          // and where they have captions: [B, T, D] f32, of one of them
   std::vector<int32_t> labels;  // [B]; -1 where the data set has none
   int64_t first_sample = 0;     // global index of row 0
 };
 
 struct LoaderOptions {
   int64_t batch_size = 0;  // of all processes together
-  int image_size = 0;      // pixels a side, after cropping
+  int image_size = 0;      // of images: pixels a side, after cropping
   uint64_t seed = 0;
   int64_t start_step = 0;    // steps already done: the first batch is that of this step, counted from 0
   int64_t sample_shift = 0;  // of a run that began with another batch size: see below
@@ -81,10 +85,15 @@ struct LoaderOptions {
 //
 // A broken image is replaced by the next good one of the index; when more than data.max_bad_share of the data set is
 // broken, next() throws an Error that counts and names them.
+//
+// Latents of mirrored images are samples of their own, unless data.random_flip chooses. Of an image's captions one is
+// drawn each time.
 class BatchLoader {
  public:
-  // dataset must outlive the loader. Throws Error if it has fewer images than a batch.
+  // The data must outlive the loader. Throw Error if they have fewer images than a batch, and if data.random_flip asks
+  // for mirrored images' latents that are not there.
   BatchLoader(const Dataset& dataset, const DataConfig& config, const LoaderOptions& options);
+  BatchLoader(const LatentSource& latents, const DataConfig& config, const LoaderOptions& options);
   ~BatchLoader();
 
   Batch next();

@@ -1,18 +1,16 @@
 #include "app/pack.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 
 #include "app/data/pack_log.h"
 #include "app/data/shard_index.h"
 #include "app/data/tar.h"
 #include "app/data/tar_writer.h"
 #include "app/dataset.h"
+#include "app/parallel_for.h"
 #include "app/resize.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
@@ -144,22 +142,7 @@ Packed Packer::make(int64_t i) const {
 
 std::vector<Packed> Packer::make_all(size_t begin, size_t end) const {
   std::vector<Packed> packed(end - begin);
-  std::atomic<size_t> next = 0;
-  std::atomic<bool> no_memory = false;  // the one thing that is not the image's fault
-  const auto work = [&] {
-    try {
-      for (size_t k = next++; k < packed.size(); k = next++) packed[k] = make(order_[begin + k]);
-    } catch (const std::bad_alloc&) {
-      no_memory = true;
-    }
-  };
-  const int wanted = request_.data.workers;
-  const size_t count = wanted > 0 ? static_cast<size_t>(wanted) : std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::jthread> threads;
-  for (size_t i = 1; i < count; ++i) threads.emplace_back(work);
-  work();
-  threads.clear();
-  if (no_memory) throw std::bad_alloc();
+  parallel_for(packed.size(), request_.data.workers, [&](size_t k) { packed[k] = make(order_[begin + k]); });
   return packed;
 }
 

@@ -1,8 +1,8 @@
 #include "app/trainer.h"
 
+#include <memory>
 #include <optional>
 
-#include "app/dataset.h"
 #include "app/evaluation.h"
 #include "app/gradient_sum.h"
 #include "app/loaded_model.h"
@@ -10,6 +10,7 @@
 #include "app/run_folder.h"
 #include "app/train_log.h"
 #include "app/train_step.h"
+#include "app/training_data.h"
 #include "app/training_draws.h"
 #include "kernels/ops/pointwise.h"
 
@@ -30,14 +31,6 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
           .ema_rates = c.ema_rate};
 }
 
-void check_classes(const Dataset& data, const UViCConfig& model) {
-  if (model.num_classes <= 0) return;
-  UVIC_CHECK(data.classes() > 0, data.path(), ": has no classes, but model.num_classes is ", model.num_classes);
-  UVIC_CHECK(data.classes() == model.real_classes(), data.path(), ": has ", data.classes(),
-             " classes, but model.num_classes is ", model.num_classes, model.null_class ? " with" : " without",
-             " a null class: it must be ", data.classes() + (model.null_class ? 1 : 0));
-}
-
 // Models are published: theirs names no folder of the machine it was trained on.
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
@@ -45,6 +38,23 @@ RunConfig without_own_folders(RunConfig config) {
   for (std::string* file : {&config.eval.stats, &config.eval.network})
     if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
   return config;
+}
+
+// What the config does not say of latents, their index does.
+ModelInfo info_of(const RunConfig& config, const TrainingData& data) {
+  ModelInfo info{.config = config.model,
+                 .schedule = config.diffusion.schedule,
+                 .prediction = config.diffusion.prediction,
+                 .class_names = config.model.num_classes > 0 ? data.class_names() : std::vector<std::string>{},
+                 .train_config = dump_config(without_own_folders(config))};
+  const LatentInfo* latents = data.latents();
+  if (!latents) return info;
+  const LatentsConfig& l = config.latents;
+  info.scale_factor = latent_scale(config, latents);
+  info.autoencoder = l.autoencoder.empty() ? latents->autoencoder : l.autoencoder;
+  if (config.model.num_clip_token > 0)
+    info.text_encoder = l.text_encoder.empty() ? latents->text_encoder : l.text_encoder;
+  return info;
 }
 
 // One run's moving parts, for the length of train().
@@ -70,7 +80,7 @@ class Run {
   Processes processes_;
   Rows rows_;  // of every batch: this process's
   RunFolder folder_;
-  Dataset data_;
+  TrainingData data_;
   Context ctx_;
   TrainedModel model_;
   ModelInfo info_;
@@ -79,7 +89,7 @@ class Run {
   TrainState state_;
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
-  BatchLoader loader_;
+  std::unique_ptr<BatchLoader> loader_;
   Evaluation evaluation_;
   double loss_ = 0;
 };
@@ -92,25 +102,20 @@ Run::Run(const TrainRequest& request)
       folder_(request.out, config_),
       data_(config_.data),
       ctx_({.device = request.device, .threads = threads()}),
-      model_((check_classes(data_, config_.model), ctx_), config_.model, dtype_of_name(config_.train.dtype),
-             config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
-      info_{.config = config_.model,
-            .schedule = config_.diffusion.schedule,
-            .prediction = config_.diffusion.prediction,
-            .class_names = config_.model.num_classes > 0 ? data_.class_names() : std::vector<std::string>{},
-            .train_config = dump_config(without_own_folders(config_))},
+      model_((data_.check_fits(config_), ctx_), config_.model, dtype_of_name(config_.train.dtype), config_.train.seed,
+             config_.train.init_score, config_.train.ema_rate.size()),
+      info_(info_of(config_, data_)),
       schedule_(schedule_of(config_.diffusion.schedule)),
-      draws_(config_, schedule_),
+      draws_(config_, schedule_, info_.scale_factor, data_.empty_context()),
       state_(resume()),
       progress_("train", "step", config_.train.max_steps,
                 processes_.first() ? request.progress : Progress::Style::quiet, state_.step),
-      loader_(data_, config_.data,
-              {.batch_size = config_.train.batch_size,
-               .image_size = config_.model.img_size,
-               .seed = config_.train.seed,
-               .start_step = state_.step,
-               .sample_shift = state_.samples - state_.step * config_.train.batch_size,
-               .rows = rows_}),
+      loader_(data_.load({.batch_size = config_.train.batch_size,
+                          .image_size = config_.model.img_size,
+                          .seed = config_.train.seed,
+                          .start_step = state_.step,
+                          .sample_shift = state_.samples - state_.step * config_.train.batch_size,
+                          .rows = rows_})),
       evaluation_(config_, ctx_.threads()) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
@@ -144,7 +149,7 @@ TrainState Run::resume() {
 }
 
 StepResult Run::step() {
-  const Batch batch = loader_.next();
+  const Batch batch = loader_->next();
   const Rows all{0, rows_.count()};
   const int parts = config_.train.accumulate;
   StepResult result;
@@ -173,7 +178,7 @@ std::string Run::what_is_left() const {
 
 // Makes result's losses those of all processes, and counts what their loaders met.
 DataReport Run::share(StepResult& result) {
-  double numbers[] = {result.loss, loader_.wait_seconds(), static_cast<double>(loader_.bad_images())};
+  double numbers[] = {result.loss, loader_->wait_seconds(), static_cast<double>(loader_->bad_images())};
   processes_.sum(numbers);
   processes_.sum(result.levels.sum);
   processes_.sum(result.levels.samples);
@@ -227,16 +232,13 @@ TrainOutcome Run::loop() {
   const bool interrupted = state_.step < config_.train.max_steps;
   if (interrupted) save();
   progress_.finish();
-  for (const std::string& bad : loader_.bad_examples()) std::fprintf(stderr, "uvic-train: skipped %s\n", bad.c_str());
+  for (const std::string& bad : loader_->bad_examples()) std::fprintf(stderr, "uvic-train: skipped %s\n", bad.c_str());
   return {state_.step, folder_.checkpoint(), loss_, interrupted};
 }
 
 }  // namespace
 
 TrainOutcome train(const TrainRequest& request) {
-  if (request.config.data.format == "latents")
-    throw Error("data.format is latents: training on latents and texts is not built yet",
-                "--dry-run tells what such a run would cost; images can be trained on");
   if (request.world.size == 1) return Run(request).loop();
   try {
     return Run(request).loop();

@@ -1,6 +1,7 @@
 #include "app/training_draws.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "app/loaded_model.h"
@@ -9,8 +10,12 @@
 
 namespace uvic {
 
-TrainingDraws::TrainingDraws(const RunConfig& config, const Schedule& schedule)
-    : config_(config), schedule_(schedule), prediction_(prediction_of(config.diffusion.prediction)) {}
+TrainingDraws::TrainingDraws(const RunConfig& config, const Schedule& schedule, double scale, Tensor empty_context)
+    : config_(config),
+      schedule_(schedule),
+      prediction_(prediction_of(config.diffusion.prediction)),
+      scale_(scale),
+      empty_context_(empty_context) {}
 
 // Uniform, or the logistic function of a standard normal (Esser et al., arXiv 2403.03206, section 3.1).
 double TrainingDraws::time(const Random4& random) const {
@@ -33,20 +38,40 @@ double TrainingDraws::loss_weight(const NoiseLevel& level) const {
   return 1;
 }
 
+// Pixels as they are; latents as means, or drawn from their posteriors with the keys' noise.
+Tensor TrainingDraws::clean_images(Context& ctx, const Batch& batch, Rows rows, std::vector<RandomKey> keys) const {
+  const UViCConfig& model = config_.model;
+  const Tensor x0 = ctx.empty(DType::f32, {rows.count(), model.in_chans, model.img_size, model.img_size});
+  if (!batch.latents.tensor) {
+    pixels_to_image(ctx, batch.pixels.tensor.rows(rows.begin, rows.end), x0);
+    return x0;
+  }
+  const Tensor latents = batch.latents.tensor.rows(rows.begin, rows.end);
+  if (latents.dim(1) == model.in_chans) {
+    linear_combination(ctx, std::array<Term, 1>{{{scale_, latents}}}, x0);
+    return x0;
+  }
+  auto scope = ctx.scope("posterior");
+  for (RandomKey& key : keys) key.stream = Stream::latent_posterior;
+  const Tensor noise = ctx.like(x0);
+  random_normal(ctx, keys, noise.view({rows.count(), noise.numel() / rows.count()}));
+  sample_posterior(ctx, latents, noise, scale_, x0);
+  return x0;
+}
+
 StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, Rows rows) const {
-  if (rows.count() == 0) rows = {0, batch.pixels.tensor.dim(0)};
+  if (rows.count() == 0) rows = {0, static_cast<int64_t>(batch.labels.size())};
   const UViCConfig& model = config_.model;
   const int64_t count = rows.count();
   const uint64_t seed = config_.train.seed;
   StepInputs in;
-  in.x0 = ctx.empty(DType::f32, {count, model.in_chans, model.img_size, model.img_size});
-  pixels_to_image(ctx, batch.pixels.tensor.rows(rows.begin, rows.end), in.x0);
-
   in.alpha = ctx.empty(DType::f32, {count});
   in.sigma = ctx.like(in.alpha);
   in.t = ctx.like(in.alpha);
   in.weight = ctx.like(in.alpha);
   if (model.num_classes > 0) in.conditions.y = ctx.empty(DType::i32, {count});
+  if (batch.context.tensor)
+    in.conditions.context = ctx.empty(DType::f32, {count, model.num_clip_token, model.clip_dim});
   std::vector<RandomKey> noise_keys;
   for (int64_t b = 0; b < count; ++b) {
     RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
@@ -56,15 +81,20 @@ StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, R
     in.sigma.data<float>()[b] = static_cast<float>(level.sigma);
     in.t.data<float>()[b] = static_cast<float>(level.label);
     in.weight.data<float>()[b] = static_cast<float>(loss_weight(level));
-    if (model.num_classes > 0) {
-      key.stream = Stream::label_drop;
-      const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
+    key.stream = Stream::label_drop;
+    const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
+    if (in.conditions.y)
       in.conditions.y.data<int32_t>()[b] =
           drop ? model.num_classes - 1 : batch.labels[static_cast<size_t>(rows.begin + b)];
+    if (in.conditions.context) {
+      const Tensor own = batch.context.tensor.rows(rows.begin + b, rows.begin + b + 1);
+      const Tensor to = in.conditions.context.rows(b, b + 1);
+      cast(ctx, drop ? empty_context_.view(to.shape()) : own, to);
     }
     key.stream = Stream::training_noise;
     noise_keys.push_back(key);
   }
+  in.x0 = clean_images(ctx, batch, rows, noise_keys);
   in.eps = ctx.like(in.x0);
   random_normal(ctx, noise_keys, in.eps.view({count, in.eps.numel() / count}));
   return in;

@@ -87,14 +87,18 @@ void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Rol
     }
     tensors.push_back({store.params()[id].name, t});
   }
-  write_safetensors(path, tensors,
-                    {{"format", "uvic"},
-                     {"config", config_to_json(info.config)},
-                     {"schedule", info.schedule},
-                     {"prediction", info.prediction},
-                     {"class_names", utf8(info.class_names)},
-                     {"step", std::to_string(info.step)},
-                     {"train_config", json::parse(utf8(info.train_config)).get<std::string>()}});
+  const auto plain = [](const std::string& s) { return json::parse(utf8(s)).get<std::string>(); };
+  std::map<std::string, std::string> metadata{{"format", "uvic"},
+                                              {"config", config_to_json(info.config)},
+                                              {"schedule", info.schedule},
+                                              {"prediction", info.prediction},
+                                              {"class_names", utf8(info.class_names)},
+                                              {"step", std::to_string(info.step)},
+                                              {"train_config", plain(info.train_config)}};
+  if (info.scale_factor > 0) metadata["scale_factor"] = json(info.scale_factor).dump();
+  if (!info.autoencoder.empty()) metadata["autoencoder"] = plain(info.autoencoder);
+  if (!info.text_encoder.empty()) metadata["text_encoder"] = plain(info.text_encoder);
+  write_safetensors(path, tensors, metadata);
 }
 
 Tensor Weights::find(const std::string& name) const {
@@ -138,6 +142,11 @@ ModelInfo model_info(const Weights& weights) {
   info.schedule = text("schedule", info.schedule);
   info.prediction = text("prediction", info.prediction);
   info.train_config = text("train_config", "");
+  info.autoencoder = text("autoencoder", "");
+  info.text_encoder = text("text_encoder", "");
+  const json scale = json::parse(text("scale_factor", "0"), nullptr, false);
+  UVIC_CHECK(scale.is_number() && scale >= 0, where, ": scale_factor in the metadata is not a number");
+  info.scale_factor = scale;
   const json names = json::parse(text("class_names", "[]"), nullptr, false);
   UVIC_CHECK(names.is_array(), where, ": class_names in the metadata is not a JSON array");
   for (const json& name : names) {

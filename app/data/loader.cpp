@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "app/data/latent_rows.h"
 #include "app/data/row_maker.h"
 #include "app/dataset.h"
 #include "kernels/core/error.h"
@@ -22,24 +23,27 @@ int worker_count(const DataConfig& config) {
   return config.workers > 0 ? config.workers : std::clamp(processors / 2, 1, 8);
 }
 
-LoaderOptions checked(const Dataset& data, LoaderOptions o) {
-  UVIC_CHECK(o.batch_size > 0 && o.image_size > 0 && o.start_step >= 0, "BatchLoader: batch_size ", o.batch_size,
-             ", image_size ", o.image_size, ", start_step ", o.start_step);
+// of: so many images at path.
+LoaderOptions checked(int64_t of, const std::string& path, LoaderOptions o) {
+  UVIC_CHECK(o.batch_size > 0 && o.start_step >= 0, "BatchLoader: batch_size ", o.batch_size, ", start_step ",
+             o.start_step);
   if (o.rows.count() == 0) o.rows = {0, o.batch_size};
   UVIC_CHECK(o.rows.begin >= 0 && o.rows.begin < o.rows.end && o.rows.end <= o.batch_size, "BatchLoader: rows [",
              o.rows.begin, ", ", o.rows.end, ") of a batch of ", o.batch_size);
-  UVIC_CHECK(data.size() >= o.batch_size, data.path(), ": ", data.size(), " images are fewer than train.batch_size ",
-             o.batch_size);
+  UVIC_CHECK(of >= o.batch_size, path, ": ", of, " images are fewer than train.batch_size ", o.batch_size);
   return o;
+}
+
+// How far apart samples that are being made can lie.
+int64_t in_flight(const DataConfig& config, const LoaderOptions& o) {
+  return (kAhead + worker_count(config)) * o.batch_size;
 }
 
 }  // namespace
 
 struct BatchLoader::Impl {
-  Impl(const Dataset& data, const DataConfig& config, const LoaderOptions& o)
-      : options(checked(data, o)),
-        slots(static_cast<size_t>(kAhead + worker_count(config))),
-        rows(data, config, options, static_cast<int64_t>(slots.size()) * o.batch_size) {
+  Impl(std::unique_ptr<RowSource> source, const DataConfig& config, const LoaderOptions& o)
+      : options(o), slots(static_cast<size_t>(kAhead + worker_count(config))), rows(std::move(source)) {
     next_to_make = next_to_take = o.start_step;
     for (int i = 0; i < worker_count(config); ++i) threads.emplace_back([this] { work(); });
   }
@@ -48,7 +52,7 @@ struct BatchLoader::Impl {
       const std::lock_guard lock(mutex);
       stopping = true;
     }
-    rows.stop();
+    rows->stop();
     space.notify_all();
     for (std::thread& thread : threads) thread.join();
   }
@@ -81,12 +85,10 @@ struct BatchLoader::Impl {
   }
 
   Batch make(int64_t step) {
-    Batch batch;
-    batch.pixels = OwnedTensor({}, DType::u8, {options.rows.count(), options.image_size, options.image_size, 3});
+    Batch batch = rows->empty_batch(options.rows.count());
     batch.first_sample = step * options.batch_size + options.sample_shift + options.rows.begin;
-    auto* out = static_cast<uint8_t*>(batch.pixels.tensor.raw());
-    for (int64_t row = 0; row < options.rows.count(); ++row, out += rows.row_bytes())
-      batch.labels.push_back(rows.make(batch.first_sample + row, out));
+    for (int64_t row = 0; row < options.rows.count(); ++row)
+      batch.labels.push_back(rows->make(batch.first_sample + row, batch, row));
     return batch;
   }
 
@@ -97,12 +99,19 @@ struct BatchLoader::Impl {
   int64_t next_to_make = 0, next_to_take = 0;
   double waited = 0;
   bool stopping = false;
-  RowMaker rows;
+  const std::unique_ptr<RowSource> rows;
   std::vector<std::thread> threads;
 };
 
-BatchLoader::BatchLoader(const Dataset& dataset, const DataConfig& config, const LoaderOptions& options)
-    : impl_(std::make_unique<Impl>(dataset, config, options)) {}
+BatchLoader::BatchLoader(const Dataset& dataset, const DataConfig& config, const LoaderOptions& options) {
+  UVIC_CHECK(options.image_size > 0, "BatchLoader: image_size ", options.image_size);
+  const LoaderOptions o = checked(dataset.size(), dataset.path(), options);
+  impl_ = std::make_unique<Impl>(std::make_unique<RowMaker>(dataset, config, o, in_flight(config, o)), config, o);
+}
+BatchLoader::BatchLoader(const LatentSource& latents, const DataConfig& config, const LoaderOptions& options) {
+  const LoaderOptions o = checked(LatentRows::samples(latents, config), latents.info().path, options);
+  impl_ = std::make_unique<Impl>(std::make_unique<LatentRows>(latents, config, o, in_flight(config, o)), config, o);
+}
 BatchLoader::~BatchLoader() = default;
 
 Batch BatchLoader::next() {
@@ -125,7 +134,7 @@ double BatchLoader::wait_seconds() const {
   return impl_->waited;
 }
 
-int64_t BatchLoader::bad_images() const { return impl_->rows.bad().count(); }
-std::vector<std::string> BatchLoader::bad_examples() const { return impl_->rows.bad().examples(); }
+int64_t BatchLoader::bad_images() const { return impl_->rows->bad().count(); }
+std::vector<std::string> BatchLoader::bad_examples() const { return impl_->rows->bad().examples(); }
 
 }  // namespace uvic

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/data/json_text.h"
 #include "app/data/shard_index.h"
 #include "app/dataset.h"
 #include "kernels/core/error.h"
@@ -48,17 +49,6 @@ std::optional<PackedShard> shard_of(const Json& json) {
   }
 }
 
-// Of two first lines: "seed 0, here 1; size 64, here 256".
-std::string differences(const std::string& there, const std::string& here) {
-  const Json theirs = Json::parse(there, nullptr, false), ours = Json::parse(here);
-  if (!theirs.is_object()) return "pack.jsonl is not of uvic-encode";
-  std::vector<std::string> all;
-  for (const auto& [key, value] : ours.items())
-    if (const Json other = theirs.value(key, Json()); other != value)
-      all.push_back(concat(key, " ", other.dump(), ", here ", value.dump()));
-  return join(all, "; ");
-}
-
 }  // namespace
 
 std::string fingerprint(const Dataset& data) {
@@ -94,7 +84,7 @@ void PackLog::read(const std::string& settings) {
   std::string line;
   std::getline(in, line);
   UVIC_CHECK(line + "\n" == settings, folder_.string(),
-             ": holds shards packed with other settings or of other images (", differences(line, settings),
+             ": holds shards packed with other settings or of other images (", json_differences(line, settings),
              "); choose an empty folder");
   while (std::getline(in, line) && !in.eof()) {  // a line without its end was torn
     const Json json = Json::parse(line, nullptr, false);

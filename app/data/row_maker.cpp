@@ -64,7 +64,8 @@ RowMaker::RowMaker(const Dataset& data, const DataConfig& config, const LoaderOp
       options_(options),
       row_bytes_(static_cast<size_t>(options.image_size) * static_cast<size_t>(options.image_size) * 3),
       bad_(data.path(), data.size(), config.max_bad_share),
-      orders_(data, options.seed, in_flight + (data.sequential() ? config.shuffle_buffer + kReadAhead : 0)) {
+      orders_([&data, seed = options.seed](int64_t epoch) { return data.order(seed, epoch); }, data.size(),
+              in_flight + (data.sequential() ? config.shuffle_buffer + kReadAhead : 0)) {
   if (data.sequential()) {
     const auto mine = [batch = options.batch_size, shift = options.sample_shift, rows = options.rows](int64_t g) {
       const int64_t row = (g - shift) % batch;
@@ -85,7 +86,14 @@ void RowMaker::stop() {
   if (read_ahead_) read_ahead_->stop();
 }
 
-int32_t RowMaker::make(int64_t sample, uint8_t* out) {
+Batch RowMaker::empty_batch(int64_t rows) const {
+  Batch batch;
+  batch.pixels = OwnedTensor({}, DType::u8, {rows, options_.image_size, options_.image_size, 3});
+  return batch;
+}
+
+int32_t RowMaker::make(int64_t sample, Batch& batch, int64_t row) {
+  uint8_t* out = batch.pixels.tensor.rows(row, row + 1).data<uint8_t>();
   const int64_t epoch = sample / data_.size();
   int64_t i = orders_.of(epoch)->images[static_cast<size_t>(sample % data_.size())];
   std::optional<int64_t> own = sample;  // bytes read ahead are for the image itself, not for one in its place

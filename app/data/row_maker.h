@@ -7,26 +7,23 @@
 #include "app/data/bad_images.h"
 #include "app/data/epoch_orders.h"
 #include "app/data/read_ahead.h"
-#include "app/dataset.h"
+#include "app/data/row_source.h"
 
 namespace uvic {
 
 class PixelCache;
 
-// The rows of training batches: sample g of the endless sequence of epochs, read, decoded, cropped and perhaps
-// mirrored. All members may be called from several threads at once.
-class RowMaker {
+// Images, read, decoded, cropped and perhaps mirrored.
+class RowMaker : public RowSource {
  public:
   // in_flight: samples that are being made at any time lie within so many of each other.
   RowMaker(const Dataset& data, const DataConfig& config, const LoaderOptions& options, int64_t in_flight);
-  ~RowMaker();
+  ~RowMaker() override;
 
-  // Writes [h, w, 3] u8 pixels and returns the label. Throws Error if too many images are broken.
-  int32_t make(int64_t sample, uint8_t* out);
-
-  void stop();  // make() may throw from now on, so that threads which wait for bytes come back
-  const BadImages& bad() const { return bad_; }
-  size_t row_bytes() const { return row_bytes_; }
+  Batch empty_batch(int64_t rows) const override;
+  int32_t make(int64_t sample, Batch& batch, int64_t row) override;
+  void stop() override;
+  const BadImages& bad() const override { return bad_; }
 
  private:
   bool write_pixels(int64_t i, int64_t epoch, std::optional<int64_t> sample, uint8_t* out);

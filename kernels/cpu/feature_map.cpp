@@ -2,12 +2,16 @@
 
 #include <cstring>
 
+#include "kernels/cpu/dtype.h"
+
 namespace uvic::cpu {
 namespace {
 
 const FeatureMapKernels& kernels(const Context& ctx) {
   return pick(ctx, avx2::feature_map_kernels, avx512::feature_map_kernels);
 }
+
+constexpr int64_t kMostChannels = 4096;  // of a pixel that is gathered on the stack
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -28,13 +32,27 @@ void for_windows(Context& ctx, const FeatureMap& x, const Window& g, const Featu
   });
 }
 
+// Calls f(pixel, at, scratch) for every pixel of m, counted over all images, with its position in numbers and room for
+// its channels, which are 0.
+template <class F>
+void for_pixels(Context& ctx, const FeatureMap& m, const F& f) {
+  UVIC_CHECK(m.channels <= kMostChannels, "a feature map of ", m.channels, " channels, wanted at most ", kMostChannels);
+  for_rows(ctx, m, 1, [&](int64_t n, int64_t i) {
+    float scratch[kMostChannels] = {};
+    for (int64_t j = 0; j < m.w; ++j)
+      f((n * m.h + i) * m.w + j, pixel_at(m, n, i, j) * m.pitch(), static_cast<float*>(scratch));
+  });
+}
+
 }  // namespace
 
 FeatureMap make_feature_map(Context& ctx, const MapSize& s) {
   FeatureMap m{.B = s.B, .h = s.h, .w = s.w, .gap_h = s.gap_h, .gap_w = s.gap_w, .channels = s.channels};
   const int64_t pixels = m.origin() + m.B * m.image() + kSparePixels, pitch = round_up(s.channels, 16);
-  const bool split = ctx.isa() >= Isa::amx;
-  m.data = split ? ctx.empty(DType::bf16, {2, pixels, pitch}) : ctx.empty(DType::f32, {pixels, pitch});
+  const MapFormat format = map_format(ctx, s.dtype);
+  const bool split = format == MapFormat::split;
+  m.data = split ? ctx.empty(DType::bf16, {2, pixels, pitch})
+                 : ctx.empty(format == MapFormat::f32 ? DType::f32 : DType::bf16, {pixels, pitch});
   char* data = static_cast<char*>(m.data.raw());
   const size_t bytes = static_cast<size_t>(pitch) * size_of(m.data.dtype());
   const auto clear = [&](int64_t begin, int64_t end) {
@@ -82,16 +100,33 @@ void unfold(Context& ctx, Tensor image, const Window& g, FeatureMap y) {
 }
 
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y) {
-  const MapNumbers from = numbers(x);
-  const auto* hi = static_cast<const bf16*>(from.data);
-  const auto* plain = static_cast<const float*>(from.data);
-  for_rows(ctx, x, 1, [&](int64_t n, int64_t i) {
-    float* to = y.data<float>() + (n * x.h + i) * x.w * x.channels;
-    for (int64_t j = 0; j < x.w; ++j)
-      for (int64_t c = 0; c < x.channels; ++c) {
-        const int64_t at = pixel_at(x, n, i, j) * x.pitch() + c;
-        *to++ = from.split ? to_float(hi[at]) + to_float(hi[at + from.lo]) : plain[at];
-      }
+  for_pixels(ctx, x, [&](int64_t pixel, int64_t at, float* values) {
+    kernels(ctx).fetch(numbers(x), at, round_up(x.channels, 16), values);
+    with_working(y.dtype(), [&](auto element) {
+      using T = decltype(element);
+      T* to = y.data<T>() + pixel * x.channels;
+      for (int64_t c = 0; c < x.channels; ++c) to[c] = from_float<T>(values[c]);
+    });
+  });
+}
+
+void from_tensor(Context& ctx, Tensor x, FeatureMap y) {
+  for_pixels(ctx, y, [&](int64_t pixel, int64_t at, float* values) {
+    with_working(x.dtype(), [&](auto element) {
+      using T = decltype(element);
+      const T* from = x.data<T>() + pixel * y.channels;
+      for (int64_t c = 0; c < y.channels; ++c) values[c] = to_float(from[c]);
+    });
+    kernels(ctx).store(values, round_up(y.channels, 16), numbers(y), at);
+  });
+}
+
+void to_planes(Context& ctx, const FeatureMap& x, Tensor y) {
+  const int64_t plane = x.h * x.w;
+  for_pixels(ctx, x, [&](int64_t pixel, int64_t at, float* values) {
+    kernels(ctx).fetch(numbers(x), at, round_up(x.channels, 16), values);
+    float* to = y.data<float>() + pixel / plane * x.channels * plane + pixel % plane;
+    for (int64_t c = 0; c < x.channels; ++c) to[c * plane] = values[c];
   });
 }
 

@@ -12,7 +12,7 @@ constexpr int64_t kSparePixels = 16;
 
 inline MapNumbers numbers(const FeatureMap& m) {
   char* at = static_cast<char*>(m.data.raw()) + static_cast<size_t>(m.first) * size_of(m.data.dtype());
-  return {at, m.is_split(), m.is_split() ? m.plane() : 0};
+  return {at, m.format(), m.format() == MapFormat::split ? m.plane() : 0};
 }
 // Of the pixel at row i, column j of image n, in pixels.
 inline int64_t pixel_at(const FeatureMap& m, int64_t n, int64_t i, int64_t j) {

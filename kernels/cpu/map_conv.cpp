@@ -30,17 +30,18 @@ float weight_at(const PackedConv& p, const Inner& inner, const float* w, int64_t
   return m < p.M && c < p.C && kx < p.kw ? w[((m * p.C + c) * p.kh + ky) * p.kw + kx] : 0.0f;
 }
 
-// A step of a panel as AMX reads it: tiles of pairs of rows, hi of 2 x 16 filters, then lo.
-void store_split(int64_t k, int64_t m, float x, bf16* step) {
+// A step of a panel as AMX reads it: tiles of pairs of rows, hi of 2 x 16 filters, then lo, if it is split.
+void store_tiles(int64_t k, int64_t m, float x, bool split, bf16* step) {
   bf16* at = step + m / 16 * 512 + k / 2 * 32 + m % 16 * 2 + k % 2;
   at[0] = to_bf16(x);
-  at[1024] = to_bf16(x - to_float(at[0]));
+  if (split) at[1024] = to_bf16(x - to_float(at[0]));
 }
 
 // A map at stride 2 is four maps at stride 1: of even or odd rows and columns. They lie behind each other, as images.
 FeatureMap split_phases(Context& ctx, const FeatureMap& x, int64_t gap_h, int64_t gap_w) {
   const FeatureMap phases =
-      uvic::make_feature_map(ctx, {4 * x.B, (x.h + 1) / 2, (x.w + 1) / 2, x.channels, gap_h, gap_w});
+      uvic::make_feature_map(ctx, {4 * x.B, (x.h + 1) / 2, (x.w + 1) / 2, x.channels, gap_h, gap_w,
+                                   x.format() == MapFormat::bf16 ? DType::bf16 : DType::f32});
   const size_t size = size_of(x.data.dtype()), bytes = static_cast<size_t>(phases.pitch()) * size;
   const auto* from = static_cast<const char*>(numbers(x).data);
   auto* to = static_cast<char*>(phases.data.raw());
@@ -48,7 +49,7 @@ FeatureMap split_phases(Context& ctx, const FeatureMap& x, int64_t gap_h, int64_
     const int64_t phase = image / x.B, row = 2 * i + phase / 2;
     for (int64_t j = 0; j < phases.w; ++j) {
       const int64_t column = 2 * j + phase % 2, inside = row < x.h && column < x.w;
-      for (int64_t plane = 0; plane < (x.is_split() ? 2 : 1); ++plane) {
+      for (int64_t plane = 0; plane < (x.format() == MapFormat::split ? 2 : 1); ++plane) {
         const int64_t at = pixel_at(phases, image, i, j) * phases.pitch() + plane * phases.plane();
         const int64_t source = pixel_at(x, image % x.B, row, column) * x.pitch() + plane * x.plane();
         if (inside) std::memcpy(to + static_cast<size_t>(at) * size, from + static_cast<size_t>(source) * size, bytes);
@@ -126,14 +127,14 @@ const int32_t* make_targets(Context& ctx, const Tiles& tiles, const FeatureMap& 
 
 }  // namespace
 
-PackedConv pack_conv(Context& ctx, Tensor w, Tensor b) {
+PackedConv pack_conv(Context& ctx, Tensor w, Tensor b, DType dtype) {
   const auto scope = ctx.scope("pack_conv");
-  PackedConv p{.M = w.dim(0), .C = w.dim(1), .kh = w.dim(2), .kw = w.dim(3)};
+  PackedConv p{.M = w.dim(0), .C = w.dim(1), .kh = w.dim(2), .kw = w.dim(3), .format = map_format(ctx, dtype)};
   const Inner inner(p);
   const int64_t panels = pieces(p.M, kConvPanel), step = kConvStep * kConvPanel;
-  const bool split = ctx.isa() >= Isa::amx;
-  p.w = split ? OwnedTensor(ctx.device(), DType::bf16, {panels, inner.steps, 2 * step})
-              : OwnedTensor(ctx.device(), DType::f32, {panels, inner.steps, step});
+  const bool split = p.format == MapFormat::split, tiles = p.format != MapFormat::f32;
+  const int64_t numbers_a_step = split ? 2 * step : step;
+  p.w = OwnedTensor(ctx.device(), tiles ? DType::bf16 : DType::f32, {panels, inner.steps, numbers_a_step});
   p.b = OwnedTensor(ctx.device(), DType::f32, {panels * kConvPanel});
   if (b) std::memcpy(p.b.tensor.raw(), b.raw(), b.bytes());
   parallel_for(ctx, panels * inner.steps, 4, [&](int64_t begin, int64_t end) {
@@ -142,8 +143,8 @@ PackedConv pack_conv(Context& ctx, Tensor w, Tensor b) {
         for (int64_t m = 0; m < kConvPanel; ++m) {
           const float x =
               weight_at(p, inner, w.data<float>(), s / inner.steps * kConvPanel + m, s % inner.steps * kConvStep + k);
-          if (split) store_split(k, m, x, p.w.tensor.data<bf16>() + s * 2 * step);
-          if (!split) p.w.tensor.data<float>()[s * step + k * kConvPanel + m] = x;
+          if (tiles) store_tiles(k, m, x, split, p.w.tensor.data<bf16>() + s * numbers_a_step);
+          if (!tiles) p.w.tensor.data<float>()[s * step + k * kConvPanel + m] = x;
         }
   });
   return p;
@@ -178,7 +179,8 @@ void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> br
                   .y_pitch = y.pitch(),
                   .columns = round_up(branches[i].w->M, 16),
                   .to = same ? outputs[i - 1].to : make_targets(ctx, tiles, x, y),
-                  .relu = branches[i].relu};
+                  .relu = branches[i].relu,
+                  .add = branches[i].add};
   }
   work.outputs = outputs;
   const MapConv run = ctx.isa() >= Isa::amx ? amx::map_conv : pick(ctx, avx2::map_conv, avx512::map_conv);

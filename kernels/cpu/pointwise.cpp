@@ -191,6 +191,18 @@ void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Te
   });
 }
 
+void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, Tensor z) {
+  const int64_t B = z.dim(0), n = z.numel() / std::max<int64_t>(B, 1);
+  for_each_image(ctx, B, n, [&](int64_t b) {
+    const float *mean = moments.data<float>() + b * 2 * n, *log_variance = mean + n;
+    const float* e = noise.data<float>() + b * n;
+    float* to = z.data<float>() + b * n;
+    const auto s = static_cast<float>(scale);
+    for (int64_t i = 0; i < n; ++i)
+      to[i] = s * (mean[i] + std::exp(0.5f * std::clamp(log_variance[i], -30.0f, 20.0f)) * e[i]);
+  });
+}
+
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred) {
   const int64_t B = pred.dim(0), n = pred.numel() / B;
   for_each_image(ctx, B, n, [&](int64_t b) {

@@ -6,11 +6,13 @@
 #include "kernels/ops/feature_map.h"
 #include "kernels/ops/linear.h"
 #include "kernels/ops/map_conv.h"
+#include "kernels/ops/map_norm.h"
 #include "kernels/ops/mlp.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/tokens.h"
 #include "kernels/ops/update.h"
+#include "kernels/ops/wide_attention.h"
 
 namespace uvic::cuda {
 namespace {
@@ -44,12 +46,19 @@ void conv2d_backward(Context&, const Conv2dArgs&, Tensor, Tensor, Tensor, Tensor
 FeatureMap make_feature_map(Context&, const MapSize&) { absent(); }
 void unfold(Context&, Tensor, const Window&, FeatureMap) { absent(); }
 void to_tensor(Context&, const FeatureMap&, Tensor) { absent(); }
+void from_tensor(Context&, Tensor, FeatureMap) { absent(); }
+void to_planes(Context&, const FeatureMap&, Tensor) { absent(); }
 void max_pool(Context&, const FeatureMap&, const Window&, FeatureMap) { absent(); }
 void average_pool(Context&, const FeatureMap&, const Window&, Tensor, FeatureMap) { absent(); }
 void spatial_mean(Context&, const FeatureMap&, Tensor) { absent(); }
 
-PackedConv pack_conv(Context&, Tensor, Tensor) { absent(); }
+PackedConv pack_conv(Context&, Tensor, Tensor, DType) { absent(); }
 void map_conv(Context&, const MapConvArgs&, std::span<const ConvBranch>) { absent(); }
+
+void group_norm(Context&, const GroupNormArgs&, Tensor) { absent(); }
+void map_rows(Context&, const MapRowsArgs&, FeatureMap) { absent(); }
+
+void wide_attention(Context&, const WideAttentionArgs&, Tensor) { absent(); }
 
 void patchify(Context&, Tensor, int, Tensor) { absent(); }
 void patchify_backward(Context&, Tensor, int, Tensor) { absent(); }
@@ -72,6 +81,7 @@ void dynamic_threshold(Context&, double, double, double, Tensor) { absent(); }
 void match_deviation(Context&, Tensor, double, Tensor) { absent(); }
 void blend(Context&, Tensor, Tensor, Tensor) { absent(); }
 void noising(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
+void sample_posterior(Context&, Tensor, Tensor, double, Tensor) { absent(); }
 void mse(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void pixels_to_image(Context&, Tensor, Tensor) { absent(); }
 void image_to_pixels(Context&, Tensor, Tensor) { absent(); }

@@ -8,6 +8,8 @@ namespace cpu {
 FeatureMap make_feature_map(Context& ctx, const MapSize& size);
 void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y);
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y);
+void from_tensor(Context& ctx, Tensor x, FeatureMap y);
+void to_planes(Context& ctx, const FeatureMap& x, Tensor y);
 void max_pool(Context& ctx, const FeatureMap& x, const Window& window, FeatureMap y);
 void average_pool(Context& ctx, const FeatureMap& x, const Window& window, Tensor b, FeatureMap y);
 void spatial_mean(Context& ctx, const FeatureMap& x, Tensor y);
@@ -16,6 +18,8 @@ namespace cuda {
 FeatureMap make_feature_map(Context& ctx, const MapSize& size);
 void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y);
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y);
+void from_tensor(Context& ctx, Tensor x, FeatureMap y);
+void to_planes(Context& ctx, const FeatureMap& x, Tensor y);
 void max_pool(Context& ctx, const FeatureMap& x, const Window& window, FeatureMap y);
 void average_pool(Context& ctx, const FeatureMap& x, const Window& window, Tensor b, FeatureMap y);
 void spatial_mean(Context& ctx, const FeatureMap& x, Tensor y);
@@ -35,7 +39,7 @@ void check_pool(const char* op, const FeatureMap& x, const Window& g, const Feat
   check_map(op, "x", x);
   check_map(op, "y", y);
   check_window(op, g, x.h, x.w, y);
-  UVIC_CHECK(x.B == y.B && x.channels == y.channels && x.is_split() == y.is_split(), op, ": x has ", x.B, " images of ",
+  UVIC_CHECK(x.B == y.B && x.channels == y.channels && x.format() == y.format(), op, ": x has ", x.B, " images of ",
              x.channels, " channels, y ", y.B, " of ", y.channels);
   UVIC_CHECK(g.kh * g.kw <= kMostPooled, op, ": windows of ", g.kh, " x ", g.kw, ", wanted at most ", kMostPooled,
              " pixels");
@@ -58,9 +62,22 @@ FeatureMap FeatureMap::images(int64_t begin, int64_t count) const {
   UVIC_CHECK(begin >= 0 && count > 0 && begin + count <= B, "FeatureMap::images: ", begin, " to ", begin + count,
              " of ", B);
   FeatureMap part = *this;
-  part.first_image += begin;
+  part.first_pixel += begin * image();
   part.B = count;
   return part;
+}
+
+FeatureMap FeatureMap::rows(int64_t begin, int64_t count) const {
+  UVIC_CHECK(B == 1 && begin >= 0 && count > 0 && begin + count <= h, "FeatureMap::rows: ", begin, " to ",
+             begin + count, " of ", h, " in ", B, " images");
+  FeatureMap part = *this;
+  part.first_pixel += begin * row();
+  part.h = count;
+  return part;
+}
+
+MapFormat map_format(const Context& ctx, DType dtype) {
+  return ctx.isa() < Isa::amx ? MapFormat::f32 : dtype == DType::bf16 ? MapFormat::bf16 : MapFormat::split;
 }
 
 FeatureMap make_feature_map(Context& ctx, const MapSize& s) {
@@ -83,8 +100,22 @@ void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y) {
 
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y) {
   check_map("to_tensor", "x", x);
-  check("to_tensor", "y", y, DType::f32, {x.B, x.h, x.w, x.channels});
+  check_dtype("to_tensor", "y", y, {DType::f32, DType::bf16});
+  check("to_tensor", "y", y, y.dtype(), {x.B, x.h, x.w, x.channels});
   on_cpu(ctx) ? cpu::to_tensor(ctx, x, y) : cuda::to_tensor(ctx, x, y);
+}
+
+void from_tensor(Context& ctx, Tensor x, FeatureMap y) {
+  check_map("from_tensor", "y", y);
+  check_dtype("from_tensor", "x", x, {DType::f32, DType::bf16});
+  check("from_tensor", "x", x, x.dtype(), {y.B, y.h, y.w, y.channels});
+  on_cpu(ctx) ? cpu::from_tensor(ctx, x, y) : cuda::from_tensor(ctx, x, y);
+}
+
+void to_planes(Context& ctx, const FeatureMap& x, Tensor y) {
+  check_map("to_planes", "x", x);
+  check("to_planes", "y", y, DType::f32, {x.B, x.channels, x.h, x.w});
+  on_cpu(ctx) ? cpu::to_planes(ctx, x, y) : cuda::to_planes(ctx, x, y);
 }
 
 void max_pool(Context& ctx, const FeatureMap& x, const Window& window, FeatureMap y) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/core/context.h"
+#include "kernels/ops/map_format.h"
 
 namespace uvic {
 
@@ -11,28 +12,35 @@ namespace uvic {
 //
 // Numbers are f32; or, where the processor multiplies bf16 matrices (AMX), each is the sum of two bf16, hi = bf16(x)
 // and lo = bf16(x - hi): 16 bits of significand, an error of at most 2^-17, for convolutions at several times the
-// speed.
+// speed. Who wants bf16 itself gets it there, and f32 elsewhere.
 struct FeatureMap {
-  Tensor data;  // f32 [pixels, pitch] or bf16 [2, pixels, pitch], first every hi, then every lo
+  Tensor data;  // f32 or bf16 [pixels, pitch], or split bf16 [2, pixels, pitch], first every hi, then every lo
   int64_t B = 0, h = 0, w = 0, gap_h = 0, gap_w = 0;
   int64_t first = 0, channels = 0;  // this view's range of [0, pitch)
-  int64_t first_image = 0;          // of this view, in data
+  int64_t first_pixel = 0;          // of this view, from that of the whole map on
 
-  bool is_split() const { return data.dtype() == DType::bf16; }
+  MapFormat format() const {
+    return data.dtype() == DType::f32 ? MapFormat::f32 : data.rank() == 3 ? MapFormat::split : MapFormat::bf16;
+  }
   int64_t pitch() const { return data.dim(-1); }  // numbers from pixel to pixel
   int64_t pixels() const { return data.dim(-2); }
   int64_t row() const { return w + gap_w; }  // pixels from row to row, and from image to image
   int64_t image() const { return (h + gap_h) * row(); }
-  int64_t origin() const { return gap_h * row() + gap_w + first_image * image(); }  // pixels before the first
-  int64_t plane() const { return pixels() * pitch(); }                              // numbers from hi to lo
-  FeatureMap range(int64_t begin, int64_t count) const;                             // channels [begin, begin + count)
-  FeatureMap images(int64_t begin, int64_t count) const;                            // images [begin, begin + count)
+  int64_t origin() const { return gap_h * row() + gap_w + first_pixel; }  // pixels before the first
+  int64_t plane() const { return pixels() * pitch(); }                    // numbers from hi to lo
+  FeatureMap range(int64_t begin, int64_t count) const;                   // channels [begin, begin + count)
+  FeatureMap images(int64_t begin, int64_t count) const;                  // images [begin, begin + count)
+  // Rows [begin, begin + count) of a map of one image. The rows next to them take the place of the gap's.
+  FeatureMap rows(int64_t begin, int64_t count) const;
 };
 
-// B x h x w x channels from ctx.arena(). Gaps are zero, the rest is undefined. The format follows from ctx.isa().
+// B x h x w x channels from ctx.arena(). Gaps are zero, the rest is undefined. The format follows from ctx.isa() and
+// dtype: bf16 asks for bf16.
 struct MapSize {
   int64_t B = 0, h = 0, w = 0, channels = 0, gap_h = 0, gap_w = 0;
+  DType dtype = DType::f32;
 };
+MapFormat map_format(const Context& ctx, DType dtype);
 FeatureMap make_feature_map(Context& ctx, const MapSize& size);
 
 // How a window moves over x to give y: `stride` pixels from one y to the next, from pad_h rows above and pad_w columns
@@ -44,8 +52,11 @@ struct Window {
 // Pixel (i, j) of y holds the window of the image there, channels outermost: a convolution of few channels becomes one
 // of C kh kw channels and a single tap. image [B, C, h, w] f32, zero outside.
 void unfold(Context& ctx, Tensor image, const Window& window, FeatureMap y);
-// The values of a map, y [B, h, w, channels] f32.
+// The values of a map, y [B, h, w, channels] f32 or bf16; and the way back.
 void to_tensor(Context& ctx, const FeatureMap& x, Tensor y);
+void from_tensor(Context& ctx, Tensor x, FeatureMap y);
+// The values of a map, channels outermost: y [B, channels, h, w] f32.
+void to_planes(Context& ctx, const FeatureMap& x, Tensor y);
 
 // Pools: x and y have the same channels, a multiple of 16, and windows at most this many pixels.
 constexpr int64_t kMostPooled = 64;

@@ -5,17 +5,21 @@
 
 namespace uvic {
 namespace cpu {
-PackedConv pack_conv(Context& ctx, Tensor w, Tensor b);
+PackedConv pack_conv(Context& ctx, Tensor w, Tensor b, DType dtype);
 void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> branches);
 }  // namespace cpu
 namespace cuda {
-PackedConv pack_conv(Context& ctx, Tensor w, Tensor b);
+PackedConv pack_conv(Context& ctx, Tensor w, Tensor b, DType dtype);
 void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> branches);
 }  // namespace cuda
 
 namespace {
 
 constexpr const char* kOp = "map_conv";
+
+const char* name_of(MapFormat format) {
+  return format == MapFormat::f32 ? "f32" : format == MapFormat::bf16 ? "bf16" : "split bf16";
+}
 
 // How far windows of size k reach out of n pixels when they give `out` results, at stride 1, has to lie in a gap.
 void check_reach(const char* what, int64_t k, int64_t pad, int64_t out, int64_t n, int64_t gap) {
@@ -33,9 +37,9 @@ void check_branch(const MapConvArgs& a, const ConvBranch& branch, const ConvBran
              first.w->kh, " x ", first.w->kw);
   UVIC_CHECK(y.B == a.x.B && y.h == first.y.h && y.w == first.y.w, kOp, ": y is ", Shape{y.B, y.h, y.w}, ", wanted ",
              Shape{a.x.B, first.y.h, first.y.w});
-  UVIC_CHECK(y.data.dtype() == a.x.data.dtype() && w.w.tensor.dtype() == a.x.data.dtype(), kOp,
-             ": x, w and y are of different formats: ", a.x.data.dtype(), ", ", w.w.tensor.dtype(), ", ",
-             y.data.dtype());
+  UVIC_CHECK(y.format() == a.x.format() && w.format == a.x.format(), kOp,
+             ": x, w and y are of different formats: ", name_of(a.x.format()), ", ", name_of(w.format), ", ",
+             name_of(y.format()));
   UVIC_CHECK(y.data.raw() != a.x.data.raw(), kOp, ": y lies in the map of x");
   UVIC_CHECK(w.M % 16 == 0 || y.first + w.M > y.pitch() - 16, kOp, ": ", w.M,
              " channels that are not the last of y, wanted a multiple of 16");
@@ -47,12 +51,12 @@ void check_branch(const MapConvArgs& a, const ConvBranch& branch, const ConvBran
 
 }  // namespace
 
-PackedConv pack_conv(Context& ctx, Tensor w, Tensor b) {
+PackedConv pack_conv(Context& ctx, Tensor w, Tensor b, DType dtype) {
   constexpr const char* op = "pack_conv";
   check_rank(op, "w", w, 4);
   check_dtype(op, "w", w, {DType::f32});
   check_optional(op, "b", b, DType::f32, {w.dim(0)});
-  return on_cpu(ctx) ? cpu::pack_conv(ctx, w, b) : cuda::pack_conv(ctx, w, b);
+  return on_cpu(ctx) ? cpu::pack_conv(ctx, w, b, dtype) : cuda::pack_conv(ctx, w, b, dtype);
 }
 
 void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> branches) {

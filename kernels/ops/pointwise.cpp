@@ -14,6 +14,7 @@ void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, T
 void match_deviation(Context& ctx, Tensor reference, double share, Tensor x);
 void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
+void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, Tensor z);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
 void image_to_pixels(Context& ctx, Tensor image, Tensor pixels);
@@ -29,6 +30,7 @@ void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, T
 void match_deviation(Context& ctx, Tensor reference, double share, Tensor x);
 void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
+void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, Tensor z);
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred);
 void pixels_to_image(Context& ctx, Tensor pixels, Tensor image);
 void image_to_pixels(Context& ctx, Tensor image, Tensor pixels);
@@ -131,6 +133,16 @@ void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Te
   check(op, "sigma", sigma, DType::f32, {x0.dim(0)});
   check(op, "x_t", x_t, DType::f32, x0.shape());
   on_cpu(ctx) ? cpu::noising(ctx, x0, eps, alpha, sigma, x_t) : cuda::noising(ctx, x0, eps, alpha, sigma, x_t);
+}
+
+void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, Tensor z) {
+  constexpr const char* op = "sample_posterior";
+  check_rank(op, "z", z, 4);
+  check(op, "z", z, DType::f32, z.shape());
+  check(op, "noise", noise, DType::f32, z.shape());
+  check(op, "moments", moments, DType::f32, {z.dim(0), 2 * z.dim(1), z.dim(2), z.dim(3)});
+  on_cpu(ctx) ? cpu::sample_posterior(ctx, moments, noise, scale, z)
+              : cuda::sample_posterior(ctx, moments, noise, scale, z);
 }
 
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred) {

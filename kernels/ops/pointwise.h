@@ -40,6 +40,9 @@ void blend(Context& ctx, Tensor mask, Tensor a, Tensor x);
 
 // x_t[b] = alpha[b] x0[b] + sigma[b] eps[b]: the forward process. All [B, ...] f32; alpha, sigma [B] f32.
 void noising(Context& ctx, Tensor x0, Tensor eps, Tensor alpha, Tensor sigma, Tensor x_t);
+// A latent from an autoencoder's posterior: moments [B, 2C, h, w], mean and then log variance (taken as -30 .. 20);
+// z = scale (mean + exp(log variance / 2) noise). noise, z [B, C, h, w]. All f32; overwrites z.
+void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, Tensor z);
 
 // Per image b: loss[b] = mean over elements of (pred - target)^2, and dpred = weight[b] / B * d loss[b] / d pred, so
 // that the step's loss is the mean over b of weight[b] loss[b]. pred, target, dpred [B, ...] f32; weight [B] f32 or

@@ -200,13 +200,5 @@ TEST(ShippedConfigs, TheirTwinsAreTheReleasedModels) {
   }
 }
 
-// A text or latent run is refused before anything is written.
-TEST_F(RunEstimateTest, WhatIsNotBuiltYetSaysSo) {
-  const std::string path = std::string(UVIC_SOURCE_DIR) + "/configs/mscoco_small.yaml", out = dir_ / "out";
-  EXPECT_TRUE(failed_clearly(run_program("uvic-train", {"-c", path, "-o", out}), "uvic-train", 1,
-                             {"training on latents and texts is not built yet", "--dry-run"}));
-  EXPECT_FALSE(fs::exists(out));
-}
-
 }  // namespace
 }  // namespace uvic::test

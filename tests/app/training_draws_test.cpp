@@ -31,8 +31,9 @@ Batch batch_of(int64_t first_sample, int64_t count) {
 
 std::vector<double> all_of(const StepInputs& in, int64_t begin, int64_t end) {
   std::vector<double> v;
-  for (const Tensor& t : {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.weight})
-    for (const double x : values(t.rows(begin, end))) v.push_back(x);
+  for (const Tensor& t : {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, in.weight})
+    if (t)
+      for (const double x : values(t.rows(begin, end))) v.push_back(x);
   return v;
 }
 
@@ -172,6 +173,69 @@ TEST(TrainingDraws, MinSnrWeights) {
     EXPECT_GT(cut, 50);
     EXPECT_LT(cut, 450);
   }
+}
+
+// Moments as a batch of latents: means count up, the log variance is log 4 in channel 0 and beyond what is taken in 1.
+Batch latents_of(int64_t first_sample, int64_t count) {
+  Batch batch;
+  batch.first_sample = first_sample;
+  batch.latents = OwnedTensor({}, DType::f32, {count, 4, 8, 8});
+  batch.context = OwnedTensor({}, DType::f32, {count, 3, 5});
+  auto* x = batch.latents.tensor.data<float>();
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t i = 0; i < 256; ++i)
+      *x++ = i < 128 ? static_cast<float>((first_sample + r) % 7) : i < 192 ? std::log(4.0f) : -1000.0f;
+  for (int64_t i = 0; i < count * 15; ++i)
+    batch.context.tensor.data<float>()[i] = static_cast<float>(first_sample + i / 15 + 1);
+  batch.labels.assign(static_cast<size_t>(count), -1);
+  return batch;
+}
+
+RunConfig latent_run() {
+  RunConfig c = small_run();
+  c.model = {.img_size = 8, .in_chans = 2, .clip_dim = 5, .num_clip_token = 3};
+  return c;
+}
+
+TEST(TrainingDraws, LatentsComeFromTheirPosteriorsAndAreScaled) {
+  Context ctx;
+  const OwnedTensor empty({}, DType::f32, {3, 5});
+  const TrainingDraws draws(latent_run(), schedule_of("vp"), 0.5, empty.tensor);
+  const StepInputs in = draws.draw(ctx, latents_of(0, kMany), 3);
+  double mean = 0, square = 0, of_eps = 0;
+  constexpr double n = kMany * 64;
+  for (int64_t b = 0; b < kMany; ++b)
+    for (int64_t i = 0; i < 64; ++i) {
+      const double noise = at(in.x0, b * 128 + i) / 0.5 / 2 - static_cast<double>(b % 7) / 2;
+      mean += noise / n, square += noise * noise / n, of_eps += noise * at(in.eps, b * 128 + i) / n;
+      ASSERT_NEAR(at(in.x0, b * 128 + 64 + i), 0.5 * static_cast<double>(b % 7), 1e-5);
+    }
+  EXPECT_NEAR(mean, 0, 5 / std::sqrt(n));
+  EXPECT_NEAR(square, 1, 5 * std::sqrt(2 / n));
+  EXPECT_NEAR(of_eps, 0, 5 / std::sqrt(n)) << "its noise is not that of training";
+  EXPECT_EQ(all_of(in, 2, 5), all_of(draws.draw(ctx, latents_of(2, 3), 3), 0, 3));
+  EXPECT_NE(values(in.x0), values(draws.draw(ctx, latents_of(0, kMany), 4).x0));
+
+  Batch means = latents_of(0, 6);
+  means.latents = OwnedTensor({}, DType::f32, {6, 2, 8, 8});
+  for (int64_t i = 0; i < 6 * 128; ++i) means.latents.tensor.data<float>()[i] = static_cast<float>(i);
+  const StepInputs plain = draws.draw(ctx, means, 3);
+  for (int64_t i = 0; i < 6 * 128; ++i) ASSERT_EQ(at(plain.x0, i), 0.5 * static_cast<double>(i));
+}
+
+TEST(TrainingDraws, ADroppedTextIsTheEmptyOne) {
+  Context ctx;
+  const OwnedTensor empty = tensor_of(DType::f32, {3, 5}, std::vector<double>(15, -3));
+  const StepInputs in =
+      TrainingDraws(latent_run(), schedule_of("sd"), 1, empty.tensor).draw(ctx, latents_of(0, kMany), 1);
+  int dropped = 0;
+  for (int64_t b = 0; b < kMany; ++b) {
+    const auto row = values(in.conditions.context.rows(b, b + 1));
+    const bool drop = row[0] == -3;
+    EXPECT_EQ(row, std::vector<double>(15, drop ? -3.0 : static_cast<double>(b + 1)));
+    dropped += drop;
+  }
+  EXPECT_NEAR(dropped, kMany * 0.25, 5 * std::sqrt(kMany * 0.25 * 0.75));
 }
 
 }  // namespace

@@ -180,6 +180,25 @@ TEST_P(ImageTest, Noising) {
   EXPECT_CLOSE_MAX(values(x_t.tensor), want, op_tolerance(DType::f32));
 }
 
+TEST_P(ImageTest, PosteriorsAreMeanAndDeviationScaled) {
+  const Shape shape{11, 3, 30, 31};
+  const int64_t n = shape.numel() / 11;
+  const OwnedTensor moments = random_tensor(DType::f32, {11, 6, 30, 31}, 1, 2),
+                    noise = random_tensor(DType::f32, shape, 2), z = random_tensor(DType::f32, shape, 3);
+  moments.tensor.data<float>()[n] = 50;  // of the first image's first log variance: taken as 20
+  sample_posterior(ctx, moments.tensor, noise.tensor, 0.18215, z.tensor);
+  std::vector<double> want;
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    const int64_t mean = i / n * 2 * n + i % n;
+    const double log_variance = std::clamp(at(moments.tensor, mean + n), -30.0, 20.0);
+    want.push_back(0.18215 * (at(moments.tensor, mean) + std::exp(log_variance / 2) * at(noise.tensor, i)));
+  }
+  const std::vector<double> got = values(z.tensor);
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6 * std::max(1.0, std::abs(want[i]))) << i;
+  EXPECT_EQ(error_of([&] { sample_posterior(ctx, noise.tensor, noise.tensor, 1, z.tensor); }),
+            "sample_posterior: moments is f32 [11, 3, 30, 31], wanted f32 [11, 6, 30, 31]");
+}
+
 TEST_P(ImageTest, MseGivesEachImageItsLossAndTheGradientOfTheMean) {
   for (const Shape& shape : {Shape{1, 1}, Shape{3, 2, 5, 7}, Shape{11, 3, 32, 32}})
     for (const bool weighted : {false, true}) {

@@ -35,7 +35,10 @@ TEST(ModelFile, SavedIsLoadedInEitherDtype) {
                    .prediction = "v",
                    .class_names = {"a \"cat\"", "Hündin"},
                    .step = 123456789012,
-                   .train_config = "train:\n  lr: 0.1\n"};
+                   .train_config = "train:\n  lr: 0.1\n",
+                   .scale_factor = 0.2301,
+                   .autoencoder = "../ae.pth",
+                   .text_encoder = "clip/"};
     Context ctx;
     ParamStore store({});
     const UViC net(store, info.config);
@@ -56,6 +59,9 @@ TEST(ModelFile, SavedIsLoadedInEitherDtype) {
       EXPECT_EQ(got.class_names, info.class_names);
       EXPECT_EQ(got.step, info.step);
       EXPECT_EQ(got.train_config, info.train_config);
+      EXPECT_EQ(got.scale_factor, info.scale_factor);
+      EXPECT_EQ(got.autoencoder, info.autoencoder);
+      EXPECT_EQ(got.text_encoder, info.text_encoder);
       ParamStore loaded({});
       const UViC again(loaded, got.config);
       loaded.allocate_for_inference(DType::f32);
@@ -198,6 +204,7 @@ TEST(ModelFile, WrongMetadataIsRefused) {
   EXPECT_NE(refused({{"config", "{\"attention\": [\"cogg\"]}"}}).find("cogg"), std::string::npos);
   EXPECT_NE(refused({{"config", config}, {"class_names", "{}"}}).find("class_names"), std::string::npos);
   EXPECT_NE(refused({{"config", config}, {"class_names", "[1]"}}).find("class name"), std::string::npos);
+  EXPECT_NE(refused({{"config", config}, {"scale_factor", "-1"}}).find("scale_factor"), std::string::npos);
   EXPECT_NE(refused({{"config", config}, {"step", "-1"}}).find("step"), std::string::npos);
   EXPECT_NE(refused({}).find("not the weights of a U-ViT: no 'patch_embed.proj.weight'"), std::string::npos);
 }

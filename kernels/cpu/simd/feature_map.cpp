@@ -1,36 +1,19 @@
 #include "kernels/cpu/simd/feature_map.h"
 
-#include "kernels/cpu/simd/vec.h"
+#include "kernels/cpu/simd/map_numbers.h"
 
 namespace uvic::cpu::UVIC_ISA {
 namespace {
 
-// Both formats give the same values to the loops below: what a split number holds fits a float.
-struct Plain {
-  float* data;
-  explicit Plain(MapNumbers m) : data(static_cast<float*>(m.data)) {}
-  UVIC_INLINE F32 get(int64_t at) const { return load(data + at); }
-  UVIC_INLINE void set(int64_t at, F32 x) const { store(data + at, x); }
-};
-struct Split {
-  bf16* hi;
-  bf16* lo;
-  explicit Split(MapNumbers m) : hi(static_cast<bf16*>(m.data)), lo(hi + m.lo) {}
-  UVIC_INLINE F32 get(int64_t at) const { return load(hi + at) + load(lo + at); }
-  UVIC_INLINE void set(int64_t at, F32 x) const {
-    store(hi + at, x);
-    store(lo + at, x - load(hi + at));
-  }
-};
-
-template <class F>
-UVIC_INLINE void with_format(MapNumbers x, const F& f) {
-  x.split ? f(Split(x)) : f(Plain(x));
-}
-
 void store_numbers(const float* x, int64_t n, MapNumbers y, int64_t at) {
   with_format(y, [&](auto to) {
     for (int64_t c = 0; c < n; c += F32::kLanes) to.set(at + c, load(x + c));
+  });
+}
+
+void fetch_numbers(MapNumbers x, int64_t at, int64_t n, float* y) {
+  with_format(x, [&](auto from) {
+    for (int64_t c = 0; c < n; c += F32::kLanes) store(y + c, from.get(at + c));
   });
 }
 
@@ -71,6 +54,6 @@ void sum_numbers(MapNumbers x, int64_t at, int64_t pitch, int64_t count, int64_t
 
 }  // namespace
 
-const FeatureMapKernels feature_map_kernels = {store_numbers, max_numbers, mean_numbers, sum_numbers};
+const FeatureMapKernels feature_map_kernels = {store_numbers, fetch_numbers, max_numbers, mean_numbers, sum_numbers};
 
 }  // namespace uvic::cpu::UVIC_ISA

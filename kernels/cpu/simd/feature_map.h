@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
+#include "kernels/ops/map_format.h"
+
 namespace uvic::cpu {
 
-// Numbers of a feature map from some channel on: f32, or bf16 hi with lo so many numbers behind it.
+// Numbers of a feature map from some channel on: f32, bf16, or split bf16, hi with lo so many numbers behind it.
 struct MapNumbers {
   void* data;
-  bool split;
+  MapFormat format;
   int64_t lo;
 };
 
@@ -15,6 +17,8 @@ struct MapNumbers {
 struct FeatureMapKernels {
   // y = x, f32 [n], as numbers of a map
   void (*store)(const float* x, int64_t n, MapNumbers y, int64_t at);
+  // y, f32 [n] = x
+  void (*fetch)(MapNumbers x, int64_t at, int64_t n, float* y);
   // y = largest of x at `count` pixels
   void (*max)(MapNumbers x, const int64_t* at, int64_t count, int64_t n, MapNumbers y, int64_t y_at);
   // y = relu(sum of x at `count` pixels * factor + b)

@@ -37,7 +37,8 @@ void multiply(const ConvWork& work, const float* x, const float* w, const ConvOu
     if (to[r] < 0) continue;
     float* y = static_cast<float*>(out.y.data) + to[r] * out.y_pitch + column;
     for (int64_t v = 0; v < kVectors && column + v * F32::kLanes < out.columns; ++v) {
-      const F32 total = sums[r][v] + load(out.b + column + v * F32::kLanes);
+      F32 total = sums[r][v] + load(out.b + column + v * F32::kLanes);
+      if (out.add) total = total + load(y + v * F32::kLanes);
       store(y + v * F32::kLanes, out.relu ? max(set(0.0f), total) : total);
     }
   }

@@ -13,13 +13,14 @@ constexpr int64_t kTilePixels = 16, kConvPanel = 32, kConvStep = 32;
 
 // What one branch makes of a tile's sums.
 struct ConvOutput {
-  const void* w;   // [panels][steps], each step 32 x 32: f32 rows of 32 filters, or four AMX tiles, 2 of hi, 2 of lo
+  const void* w;  // [panels][steps], each step 32 x 32: f32 rows of 32 filters, or AMX tiles, 2 of hi, 2 of lo if split
   const float* b;  // [panels * 32]
   MapNumbers y;    // at its first channel
   int64_t y_pitch;
   int64_t columns;    // filters, rounded up to 16
   const int32_t* to;  // [tiles, 16] pixel of y for each row, or -1: the row has none
   bool relu;
+  bool add;  // to what y holds
 };
 
 struct ConvWork {

@@ -1,4 +1,4 @@
-// Convolution of split numbers on AMX tiles: f32's x w as hi hi + hi lo + lo hi of bf16 parts, summed in f32.
+// Convolution on AMX tiles, summed in f32: of bf16, or of split numbers, f32's x w as hi hi + hi lo + lo hi of parts.
 
 #include "kernels/cpu/simd/map_conv.h"
 #include "kernels/cpu/simd/tiles.h"
@@ -6,13 +6,16 @@
 namespace uvic::cpu::amx {
 namespace {
 
-constexpr int64_t kTile = 16 * 16;                   // sums in one
-constexpr int64_t kStepWeights = 4 * kTileElements;  // bf16 in a step of a panel: hi of 2 tiles of filters, then lo
-constexpr int64_t kGroupBytes = 1 << 19;             // of weights, a quarter of L2, multiplied with each pair
+constexpr int64_t kTile = 16 * 16;        // sums in one
+constexpr int64_t kGroupBytes = 1 << 19;  // of weights, a quarter of L2, multiplied with each pair
+// bf16 in a step of a panel: hi of 2 tiles of filters, then lo.
+template <bool kSplit>
+constexpr int64_t kStepWeights = (kSplit ? 4 : 2) * kTileElements;
 
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // The sums of a pair of tiles and a panel, of which rows [next, 32) are still to be written.
+template <bool kSplit>
 struct Pending {
   const ConvOutput* out = nullptr;
   const float* sums = nullptr;
@@ -20,12 +23,14 @@ struct Pending {
   int64_t column = 0, next = 32;
 
   UVIC_INLINE void store_vector(F32 x, int64_t at) const {
-    if (out->relu) x = max(set(0.0f), x);
     bf16* hi = static_cast<bf16*>(out->y.data) + at;
+    if (out->add) x = x + (kSplit ? load(hi) + load(hi + out->y.lo) : load(hi));
+    if (out->relu) x = max(set(0.0f), x);
     const __m256i top = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(hi), top);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(hi + out->y.lo),
-                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh((x - widen(top)).v)));
+    if constexpr (kSplit)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(hi + out->y.lo),
+                          reinterpret_cast<__m256i>(_mm512_cvtneps_pbh((x - widen(top)).v)));
   }
 
   UVIC_INLINE void finish(int64_t count) {
@@ -39,10 +44,19 @@ struct Pending {
   }
 };
 
-// Two tiles of pixels by two of filters. In each step twelve products share eight loads: a load takes half the time of
-// a product, and the rest of it goes to finishing earlier sums.
+// Two tiles of pixels by two of filters: four products.
+UVIC_INLINE void multiply_pairs() {
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_dpbf16ps(2, 5, 6);
+  _tile_dpbf16ps(3, 5, 7);
+}
+
+// In each step of split numbers twelve products share eight loads: a load takes half the time of a product, and the
+// rest of it goes to finishing earlier sums.
+template <bool kSplit>
 UVIC_INLINE void multiply(const ConvWork& work, const bf16* x0, const bf16* x1, const bf16* w, float* sums,
-                          Pending& earlier) {
+                          Pending<kSplit>& earlier) {
   constexpr int kRow = 64;  // bytes
   const int64_t pitch = work.pitch * 2, share = (32 + work.steps - 1) / work.steps;
   _tile_zero(0);
@@ -50,28 +64,26 @@ UVIC_INLINE void multiply(const ConvWork& work, const bf16* x0, const bf16* x1, 
   _tile_zero(2);
   _tile_zero(3);
 #pragma GCC unroll 1
-  for (int64_t s = 0; s < work.steps; ++s, w += kStepWeights) {
+  for (int64_t s = 0; s < work.steps; ++s, w += kStepWeights<kSplit>) {
     const bf16 *a0 = x0 + work.offsets[s], *a1 = x1 + work.offsets[s];
-    _tile_loadd(4, a0 + work.x.lo, pitch);
-    _tile_loadd(6, w, kRow);
-    _tile_loadd(7, w + kTileElements, kRow);
-    _tile_loadd(5, a1 + work.x.lo, pitch);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(4, a0, pitch);
-    _tile_loadd(5, a1, pitch);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(6, w + 2 * kTileElements, kRow);
-    _tile_loadd(7, w + 3 * kTileElements, kRow);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (kSplit) {
+      _tile_loadd(4, a0 + work.x.lo, pitch);
+      _tile_loadd(6, w, kRow);
+      _tile_loadd(7, w + kTileElements, kRow);
+      _tile_loadd(5, a1 + work.x.lo, pitch);
+      multiply_pairs();
+      _tile_loadd(4, a0, pitch);
+      _tile_loadd(5, a1, pitch);
+      multiply_pairs();
+      _tile_loadd(6, w + 2 * kTileElements, kRow);
+      _tile_loadd(7, w + 3 * kTileElements, kRow);
+    } else {
+      _tile_loadd(4, a0, pitch);
+      _tile_loadd(6, w, kRow);
+      _tile_loadd(7, w + kTileElements, kRow);
+      _tile_loadd(5, a1, pitch);
+    }
+    multiply_pairs();
     earlier.finish(share);
   }
   _tile_stored(0, sums, kRow);
@@ -80,13 +92,14 @@ UVIC_INLINE void multiply(const ConvWork& work, const bf16* x0, const bf16* x1, 
   _tile_stored(3, sums + 3 * kTile, kRow);
 }
 
-void convolve(const ConvWork& work) {
+template <bool kSplit>
+void convolve_as(const ConvWork& work) {
   const TileUnit unit;
   __asm__ volatile("" ::: "memory");  // GCC 12 does not know that a tile load reads memory
   alignas(64) float sums[2][4 * kTile];
   const bf16* x = static_cast<const bf16*>(work.x.data);
-  const int64_t fitting = kGroupBytes / (work.steps * kStepWeights * 2), group = fitting < 2 ? 2 : fitting;
-  Pending pending;
+  const int64_t fitting = kGroupBytes / (work.steps * kStepWeights<kSplit> * 2), group = fitting < 2 ? 2 : fitting;
+  Pending<kSplit> pending;
   int64_t turn = 0;
   for (int64_t i = 0; i < work.count; ++i) {
     const ConvOutput& out = work.outputs[i];
@@ -95,12 +108,16 @@ void convolve(const ConvWork& work) {
       for (int64_t tile = work.begin; tile < work.end; tile += 2)
         for (int64_t p = first; p < least(panels, first + group); ++p) {
           float* here = sums[turn++ % 2];
-          multiply(work, x + work.starts[tile], x + work.starts[tile + 1],
-                   static_cast<const bf16*>(out.w) + p * work.steps * kStepWeights, here, pending);
+          multiply<kSplit>(work, x + work.starts[tile], x + work.starts[tile + 1],
+                           static_cast<const bf16*>(out.w) + p * work.steps * kStepWeights<kSplit>, here, pending);
           pending = {&out, here, out.to + tile * kTilePixels, p * kConvPanel, 0};
         }
   }
   pending.finish(32);
+}
+
+void convolve(const ConvWork& work) {
+  work.x.format == MapFormat::split ? convolve_as<true>(work) : convolve_as<false>(work);
 }
 
 }  // namespace
