@@ -14,7 +14,8 @@ namespace {
 // The header's dict: a Python literal of which NumPy writes one form only.
 class DictReader {
  public:
-  DictReader(std::string text, const std::string& name) : text_(std::move(text)), name_(name) {}
+  DictReader(std::string text, const std::string& name, bool objects)
+      : text_(std::move(text)), name_(name), objects_(objects) {}
 
   NpyHeader read() {
     NpyHeader h;
@@ -73,14 +74,11 @@ class DictReader {
     skip_space();
     UVIC_CHECK(at_ < text_.size() && text_[at_] != '[', name_, ": an array of records cannot be read");
     const std::string descr = string();
-    constexpr const char* kKnown[] = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"};
-    const std::string type = descr.empty() ? "" : descr.substr(1);
-    UVIC_CHECK(
-        std::find(std::begin(kKnown), std::end(kKnown), type) != std::end(kKnown) && std::strchr("<>|=", descr[0]),
-        name_, ": an array of dtype ", quote(descr), " cannot be read; numbers can");
-    h.kind = type[0];
-    h.item_size = static_cast<size_t>(type[1] - '0');
-    h.big_endian = descr[0] == '>';
+    if (objects_ && descr == "|O") {
+      h.kind = 'O';
+      return;
+    }
+    UVIC_CHECK(set_dtype(h, descr), name_, ": an array of dtype ", quote(descr), " cannot be read; numbers can");
   }
   void read_shape(NpyHeader& h) {
     expect('(');
@@ -105,6 +103,7 @@ class DictReader {
 
   std::string text_;
   const std::string& name_;
+  const bool objects_;
   size_t at_ = 0;
 };
 
@@ -166,7 +165,19 @@ DType NpyHeader::dtype() const {
   return item_size == 8 || (item_size == 4 && kind == 'u') ? DType::i64 : DType::i32;
 }
 
-NpyHeader read_npy_header(const std::function<void(void* to, size_t bytes)>& read, const std::string& name) {
+bool set_dtype(NpyHeader& h, const std::string& descr) {
+  constexpr const char* kKnown[] = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"};
+  const std::string type = descr.empty() ? "" : descr.substr(1);
+  if (std::find(std::begin(kKnown), std::end(kKnown), type) == std::end(kKnown) || !std::strchr("<>|=", descr[0]))
+    return false;
+  h.kind = type[0];
+  h.item_size = static_cast<size_t>(type[1] - '0');
+  h.big_endian = descr[0] == '>';
+  return true;
+}
+
+NpyHeader read_npy_header(const std::function<void(void* to, size_t bytes)>& read, const std::string& name,
+                          bool objects) {
   unsigned char start[8], length[4] = {};
   read(start, sizeof start);
   UVIC_CHECK(std::memcmp(start, "\x93NUMPY", 6) == 0, name, ": not a NumPy array");
@@ -176,7 +187,7 @@ NpyHeader read_npy_header(const std::function<void(void* to, size_t bytes)>& rea
   UVIC_CHECK(bytes <= 64 << 10, name, ": an array header of ", bytes, " bytes");
   std::string text(bytes, '\0');
   read(text.data(), bytes);
-  return DictReader(std::move(text), name).read();
+  return DictReader(std::move(text), name, objects).read();
 }
 
 OwnedTensor npy_elements(const NpyHeader& header, std::span<const std::byte> data, const std::string& name) {
@@ -198,13 +209,17 @@ OwnedTensor npy_elements(const NpyHeader& header, std::span<const std::byte> dat
   return rows;
 }
 
-OwnedTensor read_npy(std::span<const std::byte> bytes, const std::string& name) {
+NpyHeader take_npy_header(std::span<const std::byte>& bytes, const std::string& name, bool objects) {
   const auto read = [&](void* to, size_t n) {
     UVIC_CHECK(n <= bytes.size(), name, ": truncated NumPy array");
     std::memcpy(to, bytes.data(), n);
     bytes = bytes.subspan(n);
   };
-  const NpyHeader header = read_npy_header(read, name);
+  return read_npy_header(read, name, objects);
+}
+
+OwnedTensor read_npy(std::span<const std::byte> bytes, const std::string& name) {
+  const NpyHeader header = take_npy_header(bytes, name);
   return npy_elements(header, bytes, name);
 }
 

@@ -14,7 +14,7 @@ namespace uvic {
 
 struct NpyHeader {
   Shape shape;
-  char kind = 'f';       // b, i, u or f, as in dtype.kind
+  char kind = 'f';       // b, i, u, f or O, as in dtype.kind
   size_t item_size = 4;  // bytes of an element in the file
   bool big_endian = false, fortran_order = false;
 
@@ -24,8 +24,12 @@ struct NpyHeader {
 };
 
 // Reads versions 1 to 3 by calls of read(to, bytes), which throws where the file ends, and leaves it at the elements.
-// Arrays of objects, of text, of records and of complex numbers are refused.
-NpyHeader read_npy_header(const std::function<void(void* to, size_t bytes)>& read, const std::string& name);
+// Arrays of text, of records and of complex numbers are refused, and those of objects unless they are wanted: their
+// kind is O.
+NpyHeader read_npy_header(const std::function<void(void* to, size_t bytes)>& read, const std::string& name,
+                          bool objects = false);
+// The same from the front of bytes, which are left at the elements.
+NpyHeader take_npy_header(std::span<const std::byte>& bytes, const std::string& name, bool objects = false);
 
 // The elements of a whole array, as they lie in the file, in row-major order and header.dtype(). Throws if there are
 // more or fewer than the header says, or an integer does not fit.
@@ -33,5 +37,8 @@ OwnedTensor npy_elements(const NpyHeader& header, std::span<const std::byte> dat
 
 // Both: a file's bytes.
 OwnedTensor read_npy(std::span<const std::byte> bytes, const std::string& name);
+
+// Sets the header's kind, item_size and big_endian from a dtype as NumPy writes it ("<f4"); false: none that is read.
+bool set_dtype(NpyHeader& header, const std::string& descr);
 
 }  // namespace uvic

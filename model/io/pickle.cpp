@@ -167,11 +167,15 @@ class Machine {
     push(host_.call(expect<TorchValue::Global>(*items[0]).name, expect<List>(*items[1]).items));
   }
 
-  // Attributes of an OrderedDict: a state dict carries _metadata, which says nothing about weights.
+  // Attributes of an OrderedDict, but for the host's: a state dict carries _metadata, which says nothing about weights.
   void build() {
-    pop();
-    top<Dict>();
+    const TorchValue* state = pop();
+    TorchValue* object = pop();
+    push(object);
+    if (!host_.build(*object, *state)) top<Dict>();
   }
+
+  bool binary(uint64_t n) { return host_.takes_bytes() && (push_new(text(n)), true); }
 
   void protocol() {
     const auto version = read<uint8_t>();
@@ -198,6 +202,8 @@ class Machine {
       case 'G': push_new(big_endian_double()); return true;              // BINFLOAT
       case 'X': push_new(text(read<uint32_t>())); return true;           // BINUNICODE
       case 0x8c: push_new(text(read<uint8_t>())); return true;           // SHORT_BINUNICODE
+      case 'C': return binary(read<uint8_t>());                          // SHORT_BINBYTES
+      case 'B': return binary(read<uint32_t>());                         // BINBYTES
       case ')': push_new(List{{}, true}); return true;                   // EMPTY_TUPLE
       case 't': push_new(List{pop_to_mark(), true}); return true;        // TUPLE
       case 0x85: push_new(List{pop_many(1), true}); return true;         // TUPLE1

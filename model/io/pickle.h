@@ -19,6 +19,10 @@ class PickleHost {
   virtual TorchValue* call(const std::string& global, const std::vector<const TorchValue*>& args) = 0;
   // The object behind a persistent id.
   virtual TorchValue* persistent(const TorchValue& id) = 0;
+  // Gives an object of the host's its state; false: it is none of them.
+  virtual bool build(TorchValue& /*object*/, const TorchValue& /*state*/) { return false; }
+  // Whether strings of bytes may occur, which become a std::string.
+  virtual bool takes_bytes() const { return false; }
 };
 
 // Reads one Python pickle from the front of bytes and leaves bytes at what follows it. Understands the opcodes that
