@@ -32,6 +32,7 @@ void check_operands(const char* op, const Tensor& x, const Tensor& w, int inputs
              " disagree on K: ", inputs * x.dim(1), " against ", w.dim(1));
   check_dtype(op, "x", x, {DType::f32, DType::bf16});
   UVIC_CHECK(w.dtype() == x.dtype(), op, ": w is ", w.dtype(), ", x is ", x.dtype());
+  UVIC_CHECK(x.numel() > 0 && w.numel() > 0, op, ": x ", x.shape(), " and w ", w.shape(), " must have elements");
 }
 
 }  // namespace

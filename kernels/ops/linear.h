@@ -7,7 +7,7 @@ namespace uvic {
 
 // y = act(x w^T + b) + residual, in one call, so that each backend may fuse it its own way.
 // x [N, K], w [M, K], y [N, M], b [M] (may be empty), residual [N, M] (may be empty) share one dtype, f32 or bf16.
-// Sums are taken in f32 and rounded once.
+// N, K, M >= 1. Sums are taken in f32 and rounded once.
 struct LinearArgs {
   Tensor x, w, b, residual;
   Activation act = Activation::none;

@@ -22,6 +22,7 @@ void check_operands(const char* op, const Tensor& x, const Tensor& w1, const Ten
   check_dtype(op, "x", x, {DType::f32, DType::bf16});
   check(op, "w1", w1, x.dtype(), {w1.dim(0), x.dim(1)});
   check(op, "w2", w2, x.dtype(), {x.dim(1), w1.dim(0)});
+  UVIC_CHECK(x.numel() > 0 && w1.numel() > 0, op, ": x ", x.shape(), " and w1 ", w1.shape(), " must have elements");
 }
 
 }  // namespace

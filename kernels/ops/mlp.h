@@ -7,7 +7,8 @@ namespace uvic {
 
 // y = act(x w1^T + b1) w2^T + b2 + residual: a transformer's multilayer perceptron as one op, because its widest
 // matrix, the result of act, need not exist as a whole. x [N, K], w1 [M, K], b1 [M], w2 [K, M], b2 [K], y and residual
-// [N, K] (may be empty) share one dtype, f32 or bf16. Sums are taken in f32; act's result is rounded to the dtype.
+// [N, K] (may be empty) share one dtype, f32 or bf16; N, K, M >= 1. Sums are taken in f32; act's result is rounded to
+// the dtype.
 struct MlpArgs {
   Tensor x, w1, b1, w2, b2, residual;
   Activation act = Activation::gelu;

@@ -26,6 +26,10 @@ void ZipFile::Stream::expect_end() { fail("built without libzip"); }
 
 bool ZipFile::supported() { return false; }
 
+void write_zip(const std::filesystem::path& path, const std::vector<ZipContent>&) {
+  fail(path.string(), ": a zip archive, and uvic was built without libzip");
+}
+
 NpzFile::NpzFile(const std::filesystem::path& path) : zip_(path) {}
 bool NpzFile::contains(const std::string&) const { return false; }
 OwnedTensor NpzFile::read(const std::string&, uint64_t) const { fail("built without libzip"); }

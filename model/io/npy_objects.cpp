@@ -133,4 +133,28 @@ std::vector<NpyObject> read_npy_objects(std::span<const std::byte> bytes, const 
   return objects;
 }
 
+std::vector<std::pair<std::string, OwnedTensor>> read_pickled_arrays(std::span<const std::byte> bytes,
+                                                                     const std::string& name) {
+  std::vector<std::pair<std::string, OwnedTensor>> arrays;
+  try {
+    TorchValues values;
+    NumpyHost host(values);
+    const TorchValue* root = read_pickle(bytes, host, values);
+    UVIC_CHECK(bytes.empty(), bytes.size(), " bytes after the pickle");
+    const auto* dict = root->as<TorchValue::Dict>();
+    UVIC_CHECK(dict, "pickle: a ", root->type_name(), ", not a dict of arrays");
+    for (const auto& [key, value] : dict->items) {
+      const auto* word = key->as<std::string>();
+      UVIC_CHECK(word, "pickle: a key is a ", key->type_name());
+      NpyObject object = object_of(*value);
+      auto* array = std::get_if<OwnedTensor>(&object);
+      UVIC_CHECK(array, "pickle: ", quote(*word), " is a str, not an array");
+      arrays.emplace_back(*word, std::move(*array));
+    }
+  } catch (const Error& e) {
+    fail(name, ": ", e.what());
+  }
+  return arrays;
+}
+
 }  // namespace uvic

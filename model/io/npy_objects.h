@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -16,5 +17,9 @@ namespace uvic {
 // nothing is executed. Errors start with name.
 using NpyObject = std::variant<OwnedTensor, std::string>;
 std::vector<NpyObject> read_npy_objects(std::span<const std::byte> bytes, const std::string& name);
+
+// The pickle of a dict of arrays, in its order. What is of another type in it is refused.
+std::vector<std::pair<std::string, OwnedTensor>> read_pickled_arrays(std::span<const std::byte> bytes,
+                                                                     const std::string& name);
 
 }  // namespace uvic

@@ -1,14 +1,8 @@
 #include "model/io/npz.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-#include <zip.h>
-
 #include <cstring>
-#include <memory>
 
 #include "kernels/core/text.h"
-#include "model/io/file.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -34,23 +28,6 @@ std::string npy_header(const Tensor& t) {
   header += static_cast<char>(dict.size() >> 8);
   return header + dict;
 }
-
-struct Discard {
-  void operator()(zip_t* zip) const { zip_discard(zip); }
-};
-
-// A file that is not there any more when this object ends, whatever happened.
-struct Temporary {
-  fs::path path;
-  ~Temporary() { ::unlink(path.c_str()); }
-  void sync() const {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) fail_errno(path, "cannot open");
-    const bool synced = ::fsync(file) == 0;
-    ::close(file);
-    if (!synced) fail_errno(path, "cannot write");
-  }
-};
 
 constexpr const char* kExtension = ".npy";
 
@@ -79,35 +56,13 @@ NpzFile::Stream NpzFile::open(const std::string& name) const {
 }
 
 void write_npz(const fs::path& path, const std::vector<NamedTensor>& arrays) {
-  UVIC_CHECK(!fs::exists(path) || fs::is_regular_file(path), path.string(),
-             ": cannot be written: something other than a file has this name");  // a rename would replace a device
-  const Temporary temporary{path.string() + ".tmp"};
-  int code = 0;
-  std::unique_ptr<zip_t, Discard> zip(zip_open(temporary.path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &code));
-  if (!zip) fail_errno(path, "cannot be written");
-  const auto require = [&](bool ok) {
-    UVIC_CHECK(ok, path.string(), ": cannot be written: ", zip_strerror(zip.get()));
-  };
-  std::vector<std::vector<char>> contents;  // libzip reads them when it closes
+  std::vector<ZipContent> contents;
   for (const NamedTensor& a : arrays) {
-    const std::string header = npy_header(a.tensor);
-    std::vector<char>& bytes = contents.emplace_back(header.size() + a.tensor.bytes());
-    std::memcpy(bytes.data(), header.data(), header.size());
-    std::memcpy(bytes.data() + header.size(), a.tensor.raw(), a.tensor.bytes());
-    zip_source_t* source = zip_source_buffer(zip.get(), bytes.data(), bytes.size(), 0);
-    require(source != nullptr);
-    const zip_int64_t index = zip_file_add(zip.get(), (a.name + ".npy").c_str(), source, ZIP_FL_ENC_UTF_8);
-    if (index < 0) zip_source_free(source);
-    require(index >= 0);
-    require(zip_set_file_compression(zip.get(), static_cast<zip_uint64_t>(index), ZIP_CM_STORE, 0) == 0);
+    std::string bytes = npy_header(a.tensor);
+    bytes.append(static_cast<const char*>(a.tensor.raw()), a.tensor.bytes());
+    contents.push_back({a.name + kExtension, std::move(bytes)});
   }
-  require(zip_close(zip.get()) == 0);
-  (void)zip.release();
-  temporary.sync();
-  std::error_code error;
-  fs::rename(temporary.path, path, error);
-  UVIC_CHECK(!error, path.string(), ": cannot be written: ", error.message());
-  sync_folder(path.parent_path().empty() ? fs::path(".") : path.parent_path());
+  write_zip(path, contents);
 }
 
 }  // namespace uvic

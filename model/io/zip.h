@@ -54,4 +54,11 @@ class ZipFile {
   std::shared_ptr<Impl> impl_;
 };
 
+struct ZipContent {
+  std::string name, bytes;
+};
+// Writes an archive of them, uncompressed, to path + ".tmp", then synced and renamed: path is the old file or the whole
+// new one. Throws Error naming path, and if that is no file that may be replaced.
+void write_zip(const std::filesystem::path& path, const std::vector<ZipContent>& contents);
+
 }  // namespace uvic

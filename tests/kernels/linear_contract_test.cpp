@@ -136,6 +136,22 @@ TEST_P(LinearContractTest, RowsAreIndependent) {
   EXPECT_CLOSE_MAX(values(part.tensor), values(y.tensor.rows(40, 43)), tolerance());
 }
 
+// AMX divides the rows among threads.
+TEST_P(LinearContractTest, NoRowsAreRefused) {
+  const OwnedTensor w = tensor({3, 8}), wide = tensor({3, 16}), some = tensor({1, 8});
+  const Tensor x(some.tensor.raw(), dtype(), {0, 8}), y(some.tensor.raw(), dtype(), {0, 3});
+  const auto linear = [&] {
+    linear_forward(ctx, {.x = x, .w = w.tensor, .b = {}, .residual = {}, .prepacked = {}}, y);
+  };
+  EXPECT_EQ(error_of(linear), "linear_forward: x [0, 8] and w [3, 8] must have elements");
+  EXPECT_EQ(error_of([&] { linear_backward(ctx, {.x = x, .w = w.tensor, .x_pre = {}}, y, {}, {}, {}); }),
+            "linear_backward: x [0, 8] and w [3, 8] must have elements");
+  EXPECT_EQ(error_of([&] {
+              skip_linear_forward(ctx, {x, x, wide.tensor, {}, {}}, y);
+            }),
+            "skip_linear_forward: x [0, 8] and w [3, 16] must have elements");
+}
+
 TEST(LinearErrors, NameTheOpAndTheShapes) {
   Context ctx;
   const OwnedTensor x({}, DType::f32, {4, 8}), w({}, DType::f32, {3, 8}), wide({}, DType::f32, {3, 16});

@@ -146,6 +146,10 @@ TEST_P(MlpTest, RefusesWrongArguments) {
   crossed.w2 = c.w1.tensor;
   EXPECT_EQ(error_of([&] { mlp_forward(ctx, crossed, y.tensor); }),
             "mlp_forward: w2 is " + type + " [16, 8], wanted " + type + " [8, 16]");
+  MlpArgs none = c.args;
+  none.x = Tensor(y.tensor.raw(), dtype(), {0, 8});
+  EXPECT_EQ(error_of([&] { mlp_forward(ctx, none, none.x); }),
+            "mlp_forward: x [0, 8] and w1 [16, 8] must have elements");
   const MlpBackwardArgs args{c.x.tensor, c.w1.tensor, c.w2.tensor, Activation::gelu, y.tensor};
   EXPECT_EQ(error_of([&] { mlp_backward(ctx, args, y.tensor, y.tensor, grads.tensor, {}, {}, {}); }),
             "mlp_backward: pre is " + type + " [3, 8], wanted " + type + " [3, 16]");
