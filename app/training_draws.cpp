@@ -83,9 +83,13 @@ StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, R
     in.weight.data<float>()[b] = static_cast<float>(loss_weight(level));
     key.stream = Stream::label_drop;
     const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
-    if (in.conditions.y)
-      in.conditions.y.data<int32_t>()[b] =
-          drop ? model.num_classes - 1 : batch.labels[static_cast<size_t>(rows.begin + b)];
+    if (in.conditions.y) {
+      const int32_t label = batch.labels[static_cast<size_t>(rows.begin + b)];
+      UVIC_CHECK(label >= 0 && label < model.real_classes(), "the data have an image of label ", label,
+                 ", the model has ", model.real_classes(),
+                 " classes");  // data without an index are not known before they are read
+      in.conditions.y.data<int32_t>()[b] = drop ? model.num_classes - 1 : label;
+    }
     if (in.conditions.context) {
       const Tensor own = batch.context.tensor.rows(rows.begin + b, rows.begin + b + 1);
       const Tensor to = in.conditions.context.rows(b, b + 1);

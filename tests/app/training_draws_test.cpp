@@ -55,6 +55,14 @@ TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
   }
 }
 
+TEST(TrainingDraws, ALabelThatTheModelDoesNotHaveIsSaid) {
+  Context ctx;
+  Batch batch = batch_of(0, 3);
+  batch.labels[1] = 10;  // the null class
+  EXPECT_EQ(error_of([&] { TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch, 0); }),
+            "the data have an image of label 10, the model has 10 classes");
+}
+
 constexpr int64_t kMany = 4000;
 
 // Means and variances within five standard errors.
