@@ -4,6 +4,7 @@
 #   tests/bench/measure.sh BUILD OUT       from the repository's root; some 15 minutes on an idle machine
 #   PYTHON=venv/bin/python                 one with torch and openvino
 #   INCEPTION=weights.safetensors          an InceptionV3; without it, features are left out
+#   AUTOENCODER=autoencoder_kl.pth         likewise, for encoding and decoding
 #   ALONE="taskset -c 0,1"                 put before each command
 set -e
 build=$1 out=$2 python=${PYTHON:-python3} bench="$ALONE $1/bin/uvic-bench"
@@ -33,6 +34,12 @@ part attention_eager attention --seconds 0.4 "$torch" --table
 for layout in "" --channels-last; do
   [ -z "$INCEPTION" ] || part features$layout features --file "$INCEPTION" --batch 50 --seconds 3 --rounds 2 --table \
     "--compare=$python tests/bench/inception_torch.py $layout"
+done
+for work in encode decode; do
+  for dtype in f32 bf16; do
+    [ -z "$AUTOENCODER" ] || part ${work}_$dtype $work --file "$AUTOENCODER" --batch 1 --dtype $dtype --seconds 2 \
+      --rounds 2 --table "--compare=$python tests/bench/autoencoder_torch.py --channels-last"
+  done
 done
 
 part profile_train train --batch 16 --seconds 8 --profile

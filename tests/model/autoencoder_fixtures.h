@@ -41,6 +41,24 @@ struct TensorFile {
   }
 };
 
+// A .safetensors file, without an fsync, which for the full-size network would take as long as all tests together.
+inline std::filesystem::path write_unsynced(const TensorFile& file, const std::filesystem::path& path) {
+  nlohmann::json header;
+  size_t at = 0;
+  for (const NamedTensor& t : file.tensors) {
+    header[t.name] = {{"dtype", "F32"}, {"shape", t.tensor.shape()}, {"data_offsets", {at, at + t.tensor.bytes()}}};
+    at += t.tensor.bytes();
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = text.size();
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), sizeof length) << text;
+  for (const NamedTensor& t : file.tensors)
+    out.write(static_cast<const char*>(t.tensor.raw()), static_cast<std::streamsize>(t.tensor.bytes()));
+  return path;
+}
+
 inline Shape shape_of(const nlohmann::json& dims) {
   const std::vector<int64_t> d = dims;
   return Shape(d.begin(), d.end());
@@ -90,22 +108,8 @@ class AutoencoderTest : public ::testing::Test {
   AutoencoderTest() { std::filesystem::create_directories(folder); }
   ~AutoencoderTest() override { std::filesystem::remove_all(folder); }
 
-  // Without an fsync, which for the full-size network would take as long as all tests together.
   std::filesystem::path write(const TensorFile& file, const std::string& name = "autoencoder.safetensors") const {
-    nlohmann::json header;
-    size_t at = 0;
-    for (const NamedTensor& t : file.tensors) {
-      header[t.name] = {{"dtype", "F32"}, {"shape", t.tensor.shape()}, {"data_offsets", {at, at + t.tensor.bytes()}}};
-      at += t.tensor.bytes();
-    }
-    std::string text = header.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');
-    const uint64_t length = text.size();
-    std::ofstream out(folder / name, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(&length), sizeof length) << text;
-    for (const NamedTensor& t : file.tensors)
-      out.write(static_cast<const char*>(t.tensor.raw()), static_cast<std::streamsize>(t.tensor.bytes()));
-    return folder / name;
+    return write_unsynced(file, folder / name);
   }
   std::vector<double> encode(Autoencoder& ae, Tensor images) {
     const int64_t f = ae.factor();
@@ -134,7 +138,7 @@ class AutoencoderTest : public ::testing::Test {
     }
   }
 
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "uvic_autoencoder";
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / concat("uvic-autoencoder-", ::getpid());
   Context ctx{{.device = {}, .threads = 2}};
 };
 

@@ -106,6 +106,21 @@ TEST_F(AutoencoderTest, AnImageDependsOnNoOther) {
   EXPECT_EQ(ctx.arena().peak(), peak);
 }
 
+// The largest maps are the output, the input of its level and what a block keeps; strips and the rest are a tenth.
+TEST_F(AutoencoderTest, MemoryIsThatOfThreeMaps) {
+  const auto ae = Autoencoder::load(write(generated_kl_f8(4)));
+  const int64_t h = 64, w = 64, pixels = 64 * h * w, numbers = 16 + 32 + 64 + 32;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Context own({.device = {}, .threads = 2});
+    const auto reader = Autoencoder::load(ae->path(), {.dtype = dtype});
+    const OwnedTensor z = random_tensor(DType::f32, {1, 4, h, w}, 8), image({}, DType::f32, {1, 3, 8 * h, 8 * w});
+    reader->decode(own, z.tensor, image.tensor);
+    const int64_t each = dtype == DType::bf16 && own.isa() == Isa::amx ? 2 : 4;
+    const int64_t below = pixels / 4 * 64;  // the level below lies under them
+    EXPECT_LT(own.arena().capacity(), static_cast<size_t>((pixels * numbers + below) * each + (24 << 20)));
+  }
+}
+
 // On every instruction set, and near in bf16 where that is another thing.
 TEST_F(AutoencoderTest, InstructionSetsAndBf16Agree) {
   const fs::path path = write(generated_tiny_b());
