@@ -131,21 +131,23 @@ Turn run_turn(const std::vector<std::string>& argv) {
 }
 
 std::vector<std::string> options_of(const BenchRequest& r, const std::string& dtype, int threads) {
-  return {r.what,
-          "--model",
-          r.model,
-          "--attn",
-          r.attention,
-          "--batch",
-          std::to_string(r.batch),
-          "--steps",
-          std::to_string(r.steps),
-          "--dtype",
-          dtype,
-          "--threads",
-          std::to_string(threads),
-          "--seconds",
-          concat(r.seconds)};
+  std::vector<std::string> options{r.what,
+                                   "--model",
+                                   r.model,
+                                   "--attn",
+                                   r.attention,
+                                   "--batch",
+                                   std::to_string(r.batch),
+                                   "--steps",
+                                   std::to_string(r.steps),
+                                   "--dtype",
+                                   dtype,
+                                   "--threads",
+                                   std::to_string(threads),
+                                   "--seconds",
+                                   concat(r.seconds)};
+  if (r.what == "encode" || r.what == "decode") options.insert(options.end(), {"--size", std::to_string(r.size)});
+  return options;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/pointwise.h"
+#include "model/autoencoder.h"
 #include "model/inception.h"
 
 namespace uvic {
@@ -197,6 +198,28 @@ void bench_features(Context& ctx, const BenchRequest& r) {
   print_profile(ctx);
 }
 
+void bench_autoencoder(Context& ctx, const BenchRequest& r, DType dtype) {
+  const auto autoencoder = Autoencoder::load(r.file, {.dtype = dtype});
+  const int64_t B = r.batch, C = autoencoder->latent_channels(), h = r.size / autoencoder->factor();
+  const bool encodes = r.what == "encode";
+  int calls = 0;
+  const double s = timed(r.seconds, 2, [&] {
+    ctx.arena().reset();
+    ctx.set_profiling(r.profile && ++calls > 3);
+    const Tensor images = made_up_noise(ctx, DType::f32, {B, 3, r.size, r.size}, 0);
+    const Tensor latents = made_up_noise(ctx, DType::f32, {B, encodes ? 2 * C : C, h, h}, 1);
+    encodes ? autoencoder->encode(ctx, images, latents) : autoencoder->decode(ctx, latents, images);
+  });
+  print(ctx, {{"what", r.what},
+              {"dtype", name_of(dtype)},
+              {"batch", r.batch},
+              {"shape", {3, r.size, r.size}},
+              {"seconds", s},
+              {"images_per_s", r.batch / s},
+              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
+  print_profile(ctx);
+}
+
 }  // namespace
 
 std::vector<std::string> bench_models() {
@@ -211,6 +234,7 @@ void run_bench(const BenchRequest& r) {
   const DType dtype = dtype_of_name(r.dtype);
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);
+  if (r.what == "encode" || r.what == "decode") return bench_autoencoder(ctx, r, dtype);
   bench_sample(ctx, r, dtype);
 }
 

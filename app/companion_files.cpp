@@ -31,19 +31,24 @@ fs::path find_companion(const CompanionSearch& s) {
     return s.given;
   }
   const std::vector<fs::path> folders = companion_folders(s.model);
-  std::vector<fs::path> places;
+  std::vector<std::string> looked, where;
   if (!s.recorded.empty()) {
+    std::vector<fs::path> places;
     for (const fs::path& folder : folders) places.push_back(folder / s.recorded);  // an absolute path stays itself
     if (!fs::path(s.recorded).is_absolute()) places.emplace_back(s.recorded);
+    for (const fs::path& place : places) {
+      if (is_there(place, false)) return place;
+      if (looked.empty() || looked.back() != place.string()) looked.push_back(place.string());
+    }
   }
-  for (const fs::path& folder : folders)
-    for (const std::string& name : s.names) places.push_back(folder / name);
-  std::vector<std::string> looked;
-  for (const fs::path& place : places) {
-    if (is_there(place, place.filename().empty())) return place;
-    if (looked.empty() || looked.back() != place.string()) looked.push_back(place.string());
+  for (const fs::path& folder : folders) {
+    where.push_back(folder.string());
+    for (const std::string& name : s.names)
+      if (is_there(folder / name, name.ends_with('/'))) return folder / name;
   }
-  throw Error(concat(s.model.string(), ": its ", s.what, " is missing; looked for ", join(looked)),
+  throw Error(concat(s.model.string(), ": its ", s.what, " is missing; looked ",
+                     looked.empty() ? "" : concat("for ", join(looked), "; "), "in ", join(where, " and "), " for ",
+                     join(s.names)),
               concat("give it with ", s.option));
 }
 

@@ -10,19 +10,29 @@ Shape shape_of_all(const UViCConfig& c, const SampleRequest& r) {
   return {static_cast<int64_t>(r.seeds.size()), c.in_chans, c.img_size, c.img_size};
 }
 
+std::optional<LatentImages> latents_of(const LoadedModel& model, const SampleRequest& r, bool wanted) {
+  if (!makes_latents(model.info)) {
+    UVIC_CHECK(r.latents.autoencoder.empty(), "--autoencoder: ", model.path.string(), " makes images, not latents");
+    return std::nullopt;
+  }
+  if (!wanted && r.init_image.empty()) return std::nullopt;
+  return std::make_optional<LatentImages>(model.info, model.path, model.store->dtype(), r.latents);
+}
+
 }  // namespace
 
-ImageMaker::ImageMaker(const SampleRequest& request)
+ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
     : r_(request),
       ctx_({.device = device_of_name(r_.device), .threads = r_.threads}),
       model_(load_model(ctx_, r_.model, dtype_of_name(r_.dtype))),
+      latents_(latents_of(model_, r_, decodes)),
       schedule_(schedule_of(model_.info.schedule)),
       options_(r_.generator),
       labels_(choose_labels(model_.info, r_)),
       other_label_(other_label(model_.info, r_)),
       negative_label_(negative_label(model_.info, r_)),
       context_(r_, model_.info.config),
-      start_from_(r_, shape_of_all(model_.info.config, r_)) {
+      start_from_(r_, shape_of_all(model_.info.config, r_), latents_ ? &*latents_ : nullptr) {
   options_.sampler.prediction = prediction_of(model_.info.prediction);
   if (!r_.guide_model.empty()) {
     guide_ = load_model(ctx_, r_.guide_model, model_.store->dtype());
@@ -71,6 +81,10 @@ std::string ImageMaker::parameters(size_t image) const {
     j["start"] = o.t_start;
     if (!r_.mask.empty()) j["mask"] = r_.mask.filename().string();
   }
+  if (latents_) {
+    j["autoencoder"] = latents_->path().filename().string();
+    j["scale_factor"] = latents_->scale();
+  }
   if (!labels_.empty()) {
     const auto label = static_cast<size_t>(labels_[image]);
     if (label < model_.info.class_names.size()) j["class_name"] = model_.info.class_names[label];
@@ -80,6 +94,10 @@ std::string ImageMaker::parameters(size_t image) const {
   if (!r_.context.empty()) j["context"] = r_.context.filename().string();
   return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
+
+int64_t ImageMaker::side() const { return model_.info.config.img_size * (latents_ ? latents_->factor() : 1); }
+
+Tensor ImageMaker::decode(Tensor x) { return latents_ ? latents_->decode(ctx_, x) : x; }
 
 Tensor ImageMaker::make(std::span<const size_t> images, const StepObserver& observe) {
   ctx_.arena().reset();

@@ -37,6 +37,13 @@ void declare_sampling_options(CLI::App& app, SampleRequest& r) {
   app.add_flag("--denoise", s.denoise, "dpm++, dpm: one evaluation more, whose image is the result");
   app.add_flag("--clip", s.x0.clip, "Clamp x0 predictions to [-1, 1]");
   app.add_option("--dynamic-threshold", s.x0.threshold_ratio, "Bound x0 predictions by this quantile; 0: off");
+  LatentOptions& l = r.latents;
+  app.add_option("--autoencoder", l.autoencoder,
+                 "Models on latents: file or folder that decodes them; else the one the model names or has beside it");
+  app.add_option("--scale-factor", l.scale_factor, "Models on latents: what theirs are divided by; 0: as they say")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--tile", l.tile, "Models on latents: rows of pixels decoded at a time; 0: as many as stay in cache")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--device", r.device, "auto, cpu, cuda or cuda:N");
   app.add_option("--dtype", r.dtype, "auto, f32 or bf16");
   app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);

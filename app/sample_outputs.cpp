@@ -25,8 +25,12 @@ void copy(Tensor from, Tensor to) { std::memcpy(to.raw(), from.raw(), from.bytes
 
 }  // namespace
 
-SampleOutputs::SampleOutputs(const SampleRequest& r, const UViCConfig& c, const std::string& model)
-    : request_(r), size_(c.img_size), classes_(c.real_classes()) {
+bool SampleOutputs::shows(const SampleRequest& r) {
+  return !r.out.empty() || !r.grid.empty() || !r.npz.empty() || !r.trajectory.empty() || !r.preview.empty();
+}
+
+SampleOutputs::SampleOutputs(const SampleRequest& r, const UViCConfig& c, int64_t side)
+    : request_(r), size_(static_cast<int>(side)), classes_(c.real_classes()) {
   const int64_t n = static_cast<int64_t>(r.seeds.size());
   const bool collects = !r.grid.empty() || !r.npz.empty() || !r.tensor.empty() || !r.trajectory.empty();
   if (r.world.size > 1 && (collects || !r.preview.empty()))
@@ -36,9 +40,6 @@ SampleOutputs::SampleOutputs(const SampleRequest& r, const UViCConfig& c, const 
         "let the processes write to -o, then run the same command alone: it reads what is there");
   UVIC_CHECK(r.interpolate == 0 || r.out.empty(),
              "--interpolate makes images between seeds, which -o has no names for; use --grid, --npz or --save-tensor");
-  const bool shows = !r.out.empty() || !r.grid.empty() || !r.npz.empty() || !r.trajectory.empty() || !r.preview.empty();
-  UVIC_CHECK(!shows || c.in_chans == 3, model, ": makes latents of ", c.in_chans,
-             " channels, not images; use --save-tensor");
   if (!r.out.empty()) fs::create_directories(r.out);
   for (const fs::path& file : {r.grid, r.npz, r.tensor, r.trajectory, r.preview}) {
     if (file.empty()) continue;
@@ -46,7 +47,7 @@ SampleOutputs::SampleOutputs(const SampleRequest& r, const UViCConfig& c, const 
                ": there is no folder ", file.parent_path().string());
     UVIC_CHECK(!fs::exists(file) || fs::is_regular_file(file), file.string(), ": exists and is not a regular file");
   }
-  if (!r.tensor.empty()) floats_ = OwnedTensor({}, DType::f32, {n, c.in_chans, size_, size_});
+  if (!r.tensor.empty()) floats_ = OwnedTensor({}, DType::f32, {n, c.in_chans, c.img_size, c.img_size});
   if (!r.grid.empty() || !r.npz.empty()) pixels_ = OwnedTensor({}, DType::u8, {n, size_, size_, 3});
   if (!r.trajectory.empty()) {
     const int64_t pictures = n * r.generator.sampler.steps;
@@ -80,10 +81,8 @@ bool SampleOutputs::has_already(size_t image, const std::string& parameters) {
   return true;
 }
 
-void SampleOutputs::show(Context& ctx, std::span<const size_t> images, Tensor x) {
-  if (request_.trajectory.empty() && request_.preview.empty()) return;
-  auto scope = ctx.scope("show");
-  const Tensor pixels = to_pixels(ctx, x);
+void SampleOutputs::show(Context& ctx, std::span<const size_t> images, Tensor state) {
+  const Tensor pixels = to_pixels(ctx, state);
   for (size_t i = 0; i < images.size() && !states_.empty(); ++i) {
     const Tensor picture = row(pixels, i);
     const auto* bytes = static_cast<const uint8_t*>(picture.raw());
@@ -92,11 +91,11 @@ void SampleOutputs::show(Context& ctx, std::span<const size_t> images, Tensor x)
   if (!request_.preview.empty()) write_png(request_.preview, make_grid(pixels).tensor());
 }
 
-void SampleOutputs::take(Context& ctx, std::span<const size_t> images, Tensor x,
+void SampleOutputs::take(Context& ctx, std::span<const size_t> images, Tensor x, Tensor decoded,
                          const std::function<std::string(size_t)>& parameters) {
   for (size_t i = 0; i < images.size() && floats_.tensor; ++i) copy(row(x, i), row(floats_.tensor, images[i]));
-  if (x.dim(1) != 3) return;
-  const Tensor pixels = to_pixels(ctx, x);
+  if (!decoded) return;
+  const Tensor pixels = to_pixels(ctx, decoded);
   for (size_t i = 0; i < images.size(); ++i) {
     if (pixels_.tensor) copy(row(pixels, i), row(pixels_.tensor, images[i]));
     if (!request_.out.empty())

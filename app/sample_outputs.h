@@ -13,17 +13,21 @@ namespace uvic {
 // What a run of uvic-sample writes: a PNG an image as it goes, and at its end what holds all of them together.
 class SampleOutputs {
  public:
-  // Checks that all that is asked for can be made and written: now, not after hours of work. model: for errors. Throws
-  // Error naming the option or the file.
-  SampleOutputs(const SampleRequest& request, const UViCConfig& config, const std::string& model);
+  // Whether anything of the request is made of images, beside the model's own results.
+  static bool shows(const SampleRequest& request);
+
+  // Checks that all that is asked for can be made and written: now, not after hours of work. side: pixels of an image.
+  // Throws Error naming the option or the file.
+  SampleOutputs(const SampleRequest& request, const UViCConfig& config, int64_t side);
 
   // Whether an earlier run made this image, with the same parameters, and all that is wanted of it is in its file,
   // which is then read. Throws Error if it was made with others.
   bool has_already(size_t image, const std::string& parameters);
-  // A state on the way, x [B, C, h, w] f32.
-  void show(Context& ctx, std::span<const size_t> images, Tensor x);
-  // The results, like x. Writes each image's PNG, if wanted.
-  void take(Context& ctx, std::span<const size_t> images, Tensor x,
+  // A state on the way as images [B, 3, h, w] f32, if such are wanted.
+  bool shows_states() const { return !request_.trajectory.empty() || !request_.preview.empty(); }
+  void show(Context& ctx, std::span<const size_t> images, Tensor state);
+  // The results, x [B, C, h, w] f32, and as images (empty unless shows()). Writes each image's PNG, if wanted.
+  void take(Context& ctx, std::span<const size_t> images, Tensor x, Tensor decoded,
             const std::function<std::string(size_t image)>& parameters);
   // Grid, array, tensor and trajectory, once every image was taken or is there already.
   void write();

@@ -32,8 +32,8 @@ class SampleRun {
 
 SampleRun::SampleRun(const SampleRequest& request)
     : r_(request),
-      maker_(r_),
-      outputs_(r_, maker_.model().info.config, maker_.model().path.string()),
+      maker_(r_, SampleOutputs::shows(r_)),
+      outputs_(r_, maker_.model().info.config, maker_.side()),
       progress_("sample", "image", static_cast<int64_t>(mine().size()), r_.progress) {
   outcome_.load_seconds = since(start_);
 }
@@ -47,8 +47,12 @@ std::vector<size_t> SampleRun::mine() const {
 
 void SampleRun::make_batch(std::span<const size_t> images) {
   Context& ctx = maker_.ctx();
-  const Tensor x = maker_.make(images, [&](int, Tensor state) { outputs_.show(ctx, images, state); });
-  outputs_.take(ctx, images, x, [this](size_t image) { return maker_.parameters(image); });
+  const Tensor x = maker_.make(images, [&](int, Tensor state) {
+    const auto scope = ctx.scope("show");
+    if (outputs_.shows_states()) outputs_.show(ctx, images, maker_.decode(state));
+  });
+  outputs_.take(ctx, images, x, SampleOutputs::shows(r_) ? maker_.decode(x) : Tensor{},
+                [this](size_t image) { return maker_.parameters(image); });
 }
 
 SampleOutcome SampleRun::go() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/generator.h"
+#include "app/latent_images.h"
 #include "app/progress.h"
 #include "app/world.h"
 
@@ -22,6 +23,7 @@ struct SampleRequest {
   std::filesystem::path negative_context;  // a file whose "context" [1, T, D] takes the place of "null"
   GeneratorOptions generator;              // its prediction is the model's
   std::filesystem::path guide_model;       // autoguidance; empty: none
+  LatentOptions latents;                   // of models on latents
   int batch = 16;
   // The images are a way: from the noise of their seed to that of to_seed, and from the first class to the second.
   int interpolate = 0;  // how many; 0: they are not

@@ -22,9 +22,30 @@ OwnedTensor as_input(const Image& image, int size) {
   return out;
 }
 
+OwnedTensor as_latent(Tensor image, const LatentImages& latents, int threads) {
+  Context ctx({.threads = threads});
+  const Tensor x = latents.encode(ctx, image);
+  OwnedTensor out({}, DType::f32, x.shape());
+  cast(ctx, x, out.tensor);
+  return out;
+}
+
+// A mask [1, 3, h f, w f] as [1, C, h, w]: the mean over the pixels of each latent.
+OwnedTensor shrunk(Tensor mask, int64_t C, int64_t f) {
+  const int64_t h = mask.dim(2) / f, w = mask.dim(3) / f;
+  OwnedTensor out({}, DType::f32, {1, C, h, w});
+  for (int64_t i = 0; i < out.tensor.numel(); ++i) {
+    const int64_t row = i / w % h * f, column = i % w * f;
+    float sum = 0;
+    for (int64_t p = 0; p < f * f; ++p) sum += mask.data<float>()[(row + p / f) * w * f + column + p % f];
+    out.tensor.data<float>()[i] = sum / static_cast<float>(f * f);
+  }
+  return out;
+}
+
 }  // namespace
 
-SampleStart::SampleStart(const SampleRequest& r, const Shape& all) : request_(r) {
+SampleStart::SampleStart(const SampleRequest& r, const Shape& all, const LatentImages* latents) : request_(r) {
   const std::string noise = r.init_noise.string(), image = r.init_image.string(), mask = r.mask.string();
   if (!noise.empty()) {
     UVIC_CHECK(r.interpolate == 0, "--interpolate makes its own noise: it does not go with --init-noise");
@@ -39,10 +60,10 @@ SampleStart::SampleStart(const SampleRequest& r, const Shape& all) : request_(r)
   UVIC_CHECK(!image.empty() || r.strength == 0, "--strength says how much to change --init-image, which is missing");
   if (image.empty()) return;
   UVIC_CHECK(0 <= r.strength && r.strength <= 1, "--strength must be above 0, and at most 1, got ", r.strength);
-  UVIC_CHECK(all[1] == 3, "--init-image: this model makes latents of ", all[1], " channels, not images");
-  const int size = static_cast<int>(all[2]);
+  const int size = static_cast<int>(all[2] * (latents ? latents->factor() : 1));
   const Image start = read_image(r.init_image, Orientation::upright);
   init_ = as_input(start, size);
+  if (latents) init_ = as_latent(init_.tensor, *latents, r.threads);
   if (mask.empty()) return;
   const Image painted = read_image(r.mask, Orientation::upright);
   UVIC_CHECK(painted.height == start.height && painted.width == start.width, mask, ": is ", painted.width, " x ",
@@ -50,6 +71,7 @@ SampleStart::SampleStart(const SampleRequest& r, const Shape& all) : request_(r)
   keep_ = as_input(painted, size);
   for (float& v : std::span(keep_.tensor.data<float>(), static_cast<size_t>(keep_.tensor.numel())))
     v = 0.5f - v / 2;  // white is painted
+  if (latents) keep_ = shrunk(keep_.tensor, all[1], latents->factor());
 }
 
 bool SampleStart::noise(Context& ctx, std::span<const size_t> images, Tensor x) const {

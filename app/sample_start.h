@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "app/latent_images.h"
 #include "app/sample_run.h"
 #include "kernels/core/context.h"
 
@@ -11,9 +12,10 @@ namespace uvic {
 // to paint into, or noise between that of two seeds.
 class SampleStart {
  public:
-  // Reads the files of --init-noise, --init-image and --mask. all: the shape of every image of the run together. Throws
-  // Error naming the option that does not fit, or the file that cannot be read.
-  SampleStart(const SampleRequest& request, const Shape& all);
+  // Reads the files of --init-noise, --init-image and --mask. all: the shape of every image of the run together;
+  // latents: what turns images into them, or null where images are made as they are. Throws Error naming the option
+  // that does not fit, or the file that cannot be read.
+  SampleStart(const SampleRequest& request, const Shape& all, const LatentImages* latents);
 
   // Overwrites x [B, C, h, w] f32 with x_T of those images, and says so; false: their seeds say it.
   bool noise(Context& ctx, std::span<const size_t> images, Tensor x) const;

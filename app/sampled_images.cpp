@@ -7,17 +7,14 @@
 
 namespace uvic {
 
-SampledImages::SampledImages(const SampleRequest& request) : request_(request), maker_(request) {
-  const UViCConfig& c = model().info.config;
-  UVIC_CHECK(c.in_chans == 3, model().path.string(), ": makes latents of ", c.in_chans, " channels, not images");
-}
+SampledImages::SampledImages(const SampleRequest& request) : request_(request), maker_(request) {}
 
 std::function<Image()> SampledImages::fetch(int64_t i) {
   if (i < first_ || i >= first_ + static_cast<int64_t>(images_.size())) {
     const int64_t n = std::min<int64_t>(request_.batch, size() - i);
     std::vector<size_t> batch(static_cast<size_t>(n));
     std::iota(batch.begin(), batch.end(), static_cast<size_t>(i));
-    const Tensor x = maker_.make(batch);
+    const Tensor x = maker_.decode(maker_.make(batch));
     const Tensor pixels = maker_.ctx().empty(DType::u8, {n, x.dim(2), x.dim(3), 3});
     image_to_pixels(maker_.ctx(), x, pixels);
     first_ = i;

@@ -8,7 +8,7 @@ namespace uvic {
 // The images of a SampleRequest, made as they are asked for, rounded to 8 bits as uvic-sample saves them.
 class SampledImages : public ImageSource {
  public:
-  // request must outlive it. Throws Error if the model makes no images.
+  // request must outlive it. Throws Error as ImageMaker does.
   explicit SampledImages(const SampleRequest& request);
 
   int64_t size() const override { return static_cast<int64_t>(request_.seeds.size()); }

@@ -1,6 +1,5 @@
 #include "app/trainer.h"
 
-#include <memory>
 #include <optional>
 
 #include "app/evaluation.h"
@@ -89,6 +88,7 @@ class Run {
   TrainState state_;
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
+  std::optional<Previews> previews_;
   std::unique_ptr<BatchLoader> loader_;
   Evaluation evaluation_;
   double loss_ = 0;
@@ -121,6 +121,7 @@ Run::Run(const TrainRequest& request)
   if (!processes_.first()) return;
   folder_.begin(state_);
   log_.emplace(request.out, config_, ctx_, state_);
+  previews_.emplace(config_, info_, folder_.path());
   for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
@@ -203,11 +204,10 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
   char note[32];
   std::snprintf(note, sizeof note, "loss %.4f", loss_);
   progress_.update(state_.step, note);
-  if (config_.sample.every > 0 && (last() || state_.step % config_.sample.every == 0)) {
-    const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
-    write_preview(ctx_, config_, model_, schedule_, grid);
-    log_->preview(state_.step, grid);
-  }
+  if (!previews_->due(state_.step)) return;
+  const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
+  previews_->write(ctx_, model_, schedule_, grid);
+  log_->preview(state_.step, grid);
 }
 
 TrainOutcome Run::loop() {

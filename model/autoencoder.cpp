@@ -59,10 +59,12 @@ std::unique_ptr<Autoencoder> Autoencoder::load(const fs::path& path, const Optio
                " is ", it->dump(), ", wanted a number above 0");
     return it->get<double>();
   };
-  const int64_t groups = std::llround(number("norm_num_groups").value_or(32));
+  const double groups = number("norm_num_groups").value_or(32);
+  UVIC_CHECK(groups >= 1 && groups <= 4096, (file.parent_path() / "config.json").string(), ": norm_num_groups is ",
+             groups, ", wanted 1 to 4096");
   Weights weights = read_weights(file);
   if (is_tiny_autoencoder(weights)) return make_tiny_autoencoder(std::move(weights), options);
-  return make_kl_autoencoder(std::move(weights), options, groups, number("scaling_factor"));
+  return make_kl_autoencoder(std::move(weights), options, std::llround(groups), number("scaling_factor"));
 }
 
 // Runs `run` for each image; in bf16, a result that is not finite from an input that is makes it f32 from there on.

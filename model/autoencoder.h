@@ -21,7 +21,7 @@ class Autoencoder {
   struct Options {
     // bf16 takes half the memory and a third of the time where the processor has AMX; elsewhere it is f32.
     DType dtype = DType::f32;
-    int64_t tile = 0;  // rows of pixels in a strip; 0: as many as stay in cache
+    int64_t tile = 0;  // rows of a map that pass at a time; 0: as many as stay in cache
     // Told, once, that bf16 gave a number that is not finite, and that f32 has taken over from there on.
     std::function<void(const std::string&)> warn = {};
   };

@@ -71,8 +71,7 @@ TEST_F(CompanionFilesTest, SaysWhereItLooked) {
     FAIL() << "no Error was thrown";
   } catch (const Error& e) {
     EXPECT_EQ(e.what(), s.model.string() + ": its autoencoder is missing; looked for " + step + "/x/ae.pth, " + run +
-                            "/x/ae.pth, x/ae.pth, " + step + "/ae.pth, " + step + "/vae/, " + run + "/ae.pth, " + run +
-                            "/vae/");
+                            "/x/ae.pth, x/ae.pth; in " + step + " and " + run + " for ae.pth, vae/");
     EXPECT_EQ(e.hint(), "give it with --autoencoder");
   }
 }

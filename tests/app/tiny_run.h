@@ -49,7 +49,8 @@ inline RunConfig tiny_run(const std::filesystem::path& data) {
 // A model file whose images are far from flat: every weight is random, as large as in a trained network. It predicts v:
 // what an untrained one takes for noise would be blown up by 1 / alpha.
 inline std::filesystem::path write_random_model(const std::filesystem::path& path, const UViCConfig& config,
-                                                std::vector<std::string> class_names = {}, uint64_t seed = 1) {
+                                                std::vector<std::string> class_names = {}, uint64_t seed = 1,
+                                                ModelInfo info = {}) {
   Context ctx({.threads = 1});
   ParamStore store({});
   const UViC net(store, config);
@@ -63,8 +64,10 @@ inline std::filesystem::path write_random_model(const std::filesystem::path& pat
     assign(t, v);
   }
   std::filesystem::create_directories(path.parent_path());
-  save_model(ctx, path, store, Role::working, DType::f32,
-             {.config = config, .prediction = "v", .class_names = std::move(class_names)});
+  info.config = config;
+  info.prediction = "v";
+  info.class_names = std::move(class_names);
+  save_model(ctx, path, store, Role::working, DType::f32, info);
   return path;
 }
 

@@ -25,8 +25,8 @@ class MapConvTest : public ::testing::TestWithParam<Isa> {
   Context ctx{{.device = {}, .threads = 2, .isa = GetParam()}};
 
   // A map with these values, from f32 images: through unfold with a window of one pixel.
-  FeatureMap map_of(const Images& x, int64_t gap_h = 0, int64_t gap_w = 0) {
-    const FeatureMap map = make_feature_map(ctx, {x.B, x.h, x.w, x.C, gap_h, gap_w});
+  FeatureMap map_of(const Images& x, int64_t gap_h = 0, int64_t gap_w = 0, DType dtype = DType::f32) {
+    const FeatureMap map = make_feature_map(ctx, {x.B, x.h, x.w, x.C, gap_h, gap_w, dtype});
     const OwnedTensor planes({}, DType::f32, {x.B, x.C, x.h, x.w});
     for (int64_t i = 0; i < planes.tensor.numel(); ++i) {
       const int64_t c = i / (x.h * x.w) % x.C, n = i / (x.h * x.w * x.C);
@@ -121,6 +121,51 @@ TEST_P(MapConvTest, BranchesWriteTheirRangesOnly) {
   EXPECT_CLOSE_MAX(values_of(sums),
                    reference::map_conv(own_values, {7, 1, 1, 3, 0, 5, 6}, values(ones.tensor), {0}, false).v,
                    tolerance(ctx));
+}
+
+// y = act(conv + b + y); and a range of rows reads its neighbours where a whole map has its gap.
+TEST_P(MapConvTest, AddsToWhatIsThereAndWorksByRows) {
+  const Images x = random_images(1, 9, 7, 32, 14), before = random_images(1, 9, 7, 16, 15);
+  const OwnedTensor w = random_tensor(DType::f32, {16, 32, 3, 3}, 16), b = random_tensor(DType::f32, {16}, 17);
+  const PackedConv packed = pack_conv(ctx, w.tensor, b.tensor);
+  for (const bool relu : {false, true}) {
+    const auto scope = ctx.scope("case");
+    std::vector<double> want =
+        reference::map_conv(x, {3, 3, 1, 1, 1, 9, 7}, values(w.tensor), values(b.tensor), false).v;
+    for (size_t i = 0; i < want.size(); ++i) {
+      want[i] += before.v[i];
+      if (relu) want[i] = std::max(0.0, want[i]);
+    }
+    const FeatureMap from = map_of(x, 1, 1), y = map_of(before, 2, 0);
+    for (const auto& [begin, count] : {std::pair<int64_t, int64_t>{0, 4}, {4, 3}, {7, 2}}) {
+      const ConvBranch branch{&packed, relu, y.rows(begin, count), true};
+      map_conv(ctx, {from.rows(begin, count), 1, 1, 1}, {&branch, 1});
+    }
+    EXPECT_CLOSE_MAX(values_of(y), want, tolerance(ctx));
+  }
+}
+
+// Every number is rounded to bf16 where the format is kept, and nowhere else.
+TEST_P(MapConvTest, Bf16MapsMatchReference) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(concat(Shape{c.B, c.h, c.w, c.C, c.M}));
+    const auto scope = ctx.scope("case");
+    Images x = random_images(c.B, c.h, c.w, c.C, 18);
+    const OwnedTensor w = random_tensor(DType::bf16, {c.M, c.C, c.s.kh, c.s.kw}, 19);
+    const OwnedTensor weights = tensor_of(DType::f32, w.tensor.shape(), values(w.tensor));
+    for (double& v : x.v) v = to_float(to_bf16(static_cast<float>(v)));
+    const PackedConv packed = pack_conv(ctx, weights.tensor, {}, DType::bf16);
+    const int64_t gap = c.s.stride == 1 ? 1 : 0;
+    const FeatureMap from = map_of(x, c.s.pad_h, c.s.pad_w + gap, DType::bf16);
+    EXPECT_EQ(from.format(), ctx.isa() == Isa::amx ? MapFormat::bf16 : MapFormat::f32);
+    const FeatureMap y = make_feature_map(ctx, {c.B, c.s.h, c.s.w, c.M, 1, 2, DType::bf16});
+    const ConvBranch branch{&packed, false, y};
+    map_conv(ctx, {from, c.s.stride, c.s.pad_h, c.s.pad_w}, {&branch, 1});
+    const std::vector<double> none(static_cast<size_t>(c.M));
+    const DType kept = ctx.isa() == Isa::amx ? DType::bf16 : DType::f32;
+    EXPECT_CLOSE_MAX(values_of(y), reference::map_conv(x, c.s, values(weights.tensor), none, false).v,
+                     op_tolerance(kept));
+  }
 }
 
 // The same filters, twice, into different images of one map.

@@ -5,29 +5,38 @@
 namespace uvic::cpu::UVIC_ISA {
 namespace {
 
-// Pixels whose sums are taken in f32: few enough that their numbers stay in L1 while the channels pass, and that the
-// error of the sums stays that of a number.
+// Pixels whose sums are taken in f32, as deviations from about their mean, so that a mean far from 0 costs no digits:
+// few enough that their numbers stay in L1 while the channels pass, and again for the deviations.
 constexpr int64_t kChunk = 16;
 
-UVIC_INLINE void add_to(F32 x, double* sums) {
-  float lanes[F32::kLanes];
-  store(lanes, x);
-  for (int i = 0; i < F32::kLanes; ++i) sums[i] += static_cast<double>(lanes[i]);
+// Of n numbers: sums of x = mean + d and of x^2, from those of d and d^2.
+UVIC_INLINE void add_chunk(F32 mean, F32 d, F32 d2, double n, double* sums, double* squares) {
+  float m[F32::kLanes], first[F32::kLanes], second[F32::kLanes];
+  store(m, mean);
+  store(first, d);
+  store(second, d2);
+  for (int i = 0; i < F32::kLanes; ++i) {
+    const double about = static_cast<double>(m[i]), total = static_cast<double>(first[i]);
+    sums[i] += n * about + total;
+    squares[i] += (n * about + 2 * total) * about + static_cast<double>(second[i]);
+  }
 }
 
 void moments(MapNumbers x, int64_t at, int64_t pitch, int64_t count, int64_t n, double* sums, double* squares) {
   with_format(x, [&](auto from) {
     for (int64_t first = 0; first < count; first += kChunk) {
       const int64_t end = first + kChunk < count ? first + kChunk : count;
+      const float share = 1.0f / static_cast<float>(end - first);
       for (int64_t c = 0; c < n; c += F32::kLanes) {
-        F32 total = set(0.0f), square = set(0.0f);
+        F32 total = set(0.0f), d = set(0.0f), d2 = set(0.0f);
+        for (int64_t i = first; i < end; ++i) total = total + from.get(at + i * pitch + c);
+        const F32 mean = total * share;
         for (int64_t i = first; i < end; ++i) {
-          const F32 value = from.get(at + i * pitch + c);
-          total = total + value;
-          square = fma(value, value, square);
+          const F32 away = from.get(at + i * pitch + c) - mean;
+          d = d + away;
+          d2 = fma(away, away, d2);
         }
-        add_to(total, sums + c);
-        add_to(square, squares + c);
+        add_chunk(mean, d, d2, static_cast<double>(end - first), sums + c, squares + c);
       }
     }
   });
