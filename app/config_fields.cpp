@@ -61,7 +61,7 @@ void data_fields(std::vector<Field>& list, DataConfig& d) {
   add("path", &d.path,
       "folder, .tar (`file.tar:subtree`, `train-{000..012}.tar`, `a.tar::b.tar`), CIFAR-10 .bin files or list of "
       "images");
-  add("format", &d.format, "auto looks at the path; latents: what uvic-encode writes, with texts for text models", {},
+  add("format", &d.format, "auto looks at the path; latents: of uvic-encode, with texts, or U-ViT's feature files", {},
       {"auto", "folder", "tar", "cifar", "list", "latents"});
   add("classes", &d.classes, "class folders to use in the order of their labels; empty: all of them, sorted");
   add("reading", &d.reading,
@@ -70,7 +70,8 @@ void data_fields(std::vector<Field>& list, DataConfig& d) {
       {}, {"auto", "random", "sequential"});
   add("shuffle_buffer", &d.shuffle_buffer, "images held and mixed when reading is sequential", between(1, 1 << 24));
   add("exif_orientation", &d.exif_orientation, "turn photos upright as their EXIF says; the reference loaders do not");
-  add("random_flip", &d.random_flip, "mirror half of the images");
+  add("random_flip", &d.random_flip,
+      "mirror half of the images; of latents: draw one of the two, which else are two samples");
   add("crop", &d.crop,
       "how an image becomes a square: the middle; a random part of 0.8 to 1 of it; coco, celeba: as U-ViT cuts these",
       {}, {"center", "random", "coco", "celeba"});
