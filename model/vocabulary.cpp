@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{1} << 26;  // of a file, unpacked: CLIP's are 1 to 4 MB
 constexpr size_t kClipMerges = 48894;          // that CLIP takes of the 262,144 in OpenAI's file
+constexpr std::array kFiles{"merges.txt", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz",
+                            "bpe_simple_vocab_16e6.txt"};
 
 // Bytes in the order of CLIP's vocabulary: the printable ones first.
 std::vector<int> byte_order() {
@@ -112,15 +114,6 @@ void check(const Vocabulary& v, const std::string& where) {
     UVIC_CHECK(ids.insert(id).second, where, ": two symbols have the id ", id, ", one is ", quote(symbol));
 }
 
-fs::path file_in(const fs::path& folder) {
-  constexpr std::array kNames{"merges.txt", "tokenizer.json", "bpe_simple_vocab_16e6.txt.gz",
-                              "bpe_simple_vocab_16e6.txt"};
-  for (const char* name : kNames)
-    if (fs::exists(folder / name)) return folder / name;
-  throw Error(folder.string() + ": no tokenizer in this folder",
-              "wanted one of " + join(std::vector<std::string>(kNames.begin(), kNames.end())));
-}
-
 }  // namespace
 
 const std::vector<std::string>& byte_symbols() {
@@ -137,9 +130,22 @@ const std::vector<std::string>& byte_symbols() {
   return symbols;
 }
 
+std::optional<fs::path> find_vocabulary(const fs::path& folder) {
+  for (const char* name : kFiles)
+    if (fs::exists(folder / name)) return folder / name;
+  return std::nullopt;
+}
+
 Vocabulary read_vocabulary(const fs::path& path) {
   UVIC_CHECK(fs::exists(path), path.string(), ": no such file or folder");
-  fs::path file = fs::is_directory(path) ? file_in(path) : path;
+  fs::path file = path;
+  if (fs::is_directory(path)) {
+    const auto found = find_vocabulary(path);
+    if (!found)
+      throw Error(path.string() + ": no tokenizer in this folder",
+                  "wanted one of " + join(std::vector<std::string>(kFiles.begin(), kFiles.end())));
+    file = *found;
+  }
   Vocabulary v;
   if (file.filename() == "vocab.json") file.replace_filename("merges.txt");
   if (file.extension() == ".json") {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,6 +24,9 @@ struct Vocabulary {
 
 // What each byte is written as, in UTF-8: itself where it can be printed, else a character from U+0100 on.
 const std::vector<std::string>& byte_symbols();
+
+// The file of a vocabulary in a folder, if there is one.
+std::optional<std::filesystem::path> find_vocabulary(const std::filesystem::path& folder);
 
 // As Tokenizer::load says. Every symbol that merges make has an id, and so have the bytes and both special tokens.
 Vocabulary read_vocabulary(const std::filesystem::path& path);
