@@ -39,6 +39,14 @@ Dataset::Dataset(const DataConfig& config)
   if (config.reading == "sequential" || bytes > kSequentialBytes) shards_ = images_by_shard(index_);
 }
 
+void check_classes(const Dataset& data, const UViCConfig& model) {
+  if (model.num_classes <= 0) return;
+  UVIC_CHECK(data.classes() > 0, data.path(), ": has no classes, but model.num_classes is ", model.num_classes);
+  UVIC_CHECK(data.classes() == model.real_classes(), data.path(), ": has ", data.classes(),
+             " classes, but model.num_classes is ", model.num_classes, model.null_class ? " with" : " without",
+             " a null class: it must be ", data.classes() + (model.null_class ? 1 : 0));
+}
+
 EpochOrder Dataset::order(uint64_t seed, int64_t epoch) const {
   if (sequential()) return shard_order(seed, epoch, shards_, shuffle_buffer_);
   return {epoch_order(seed, epoch, size()), {}};

@@ -56,6 +56,9 @@ class Dataset {
   std::vector<std::vector<uint32_t>> shards_;  // images by file and place in it, if they are to be read in that order
 };
 
+// Throws Error unless a model with classes has as many of them as the data.
+void check_classes(const Dataset& data, const UViCConfig& model);
+
 struct Batch {
   OwnedTensor pixels;           // [B, h, w, 3] u8, host
   std::vector<int32_t> labels;  // [B]; -1 where the data set has none

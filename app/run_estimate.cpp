@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 
 #include "app/dataset.h"
 #include "app/loaded_model.h"
@@ -24,16 +25,21 @@ constexpr double kShare = 0.5;                      // of the matrix rate that a
 // Of a step, which may take its batch in parts.
 int64_t images_at_a_time(const TrainConfig& t) { return (t.batch_size + t.accumulate - 1) / t.accumulate; }
 
-void count_images(RunEstimate& e, const DataConfig& data) {
-  if (data.format == "latents") {
+// Data that are not there, or not yet, are no error of the config; data that training would refuse are.
+void count_images(RunEstimate& e, const RunConfig& config) {
+  if (config.data.format == "latents") {
     e.images_unknown = "latents cannot be counted yet";
     return;
   }
+  std::optional<Dataset> data;
   try {
-    e.images = Dataset(data).size();
+    data.emplace(config.data);
   } catch (const Error& error) {
     e.images_unknown = error.what();
+    return;
   }
+  check_classes(*data, config.model);
+  e.images = data->size();
 }
 
 // Seconds of a step of train.batch_size images, from one of `batch` images: all but the update takes that many times as
@@ -98,7 +104,7 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
   e.memory = memory(t.recompute);
   e.other_activations = memory(!t.recompute).activations;
   e.machine_memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-  count_images(e, config.data);
+  count_images(e, config);
   if (std::filesystem::is_directory(out))
     for (const auto& folder : list_checkpoints(out)) e.steps_done = std::max(e.steps_done, *checkpoint_step(folder));
   estimate_time(e, config, device);

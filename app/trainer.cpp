@@ -30,14 +30,6 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
           .ema_rates = c.ema_rate};
 }
 
-void check_classes(const Dataset& data, const UViCConfig& model) {
-  if (model.num_classes <= 0) return;
-  UVIC_CHECK(data.classes() > 0, data.path(), ": has no classes, but model.num_classes is ", model.num_classes);
-  UVIC_CHECK(data.classes() == model.real_classes(), data.path(), ": has ", data.classes(),
-             " classes, but model.num_classes is ", model.num_classes, model.null_class ? " with" : " without",
-             " a null class: it must be ", data.classes() + (model.null_class ? 1 : 0));
-}
-
 // Models are published: theirs names no folder of the machine it was trained on.
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
