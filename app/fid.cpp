@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   const auto declare = [&](CLI::App& app) {
     app.require_subcommand(1);
     CLI::App& calc = *app.add_subcommand("calc", "Scores A against B");
-    calc.add_option("A", r.a, "Folder, .tar, .npz of images or statistics, model, or training run")->required();
+    calc.add_option("A", r.a, "Folder, .tar, .npz of images or statistics, .pt of statistics, model, or training run")
+        ->required();
     calc.add_option("B", r.b, "What A should be like: the same, but no run")->required();
     calc.add_option("--metrics", r.metrics, "fid, sfid, is, kid and pr, by commas")
         ->delimiter(',')
@@ -57,7 +58,7 @@ int main(int argc, char** argv) {
     CLI::App& ref =
         *app.add_subcommand("ref", "Writes A's statistics, which pytorch-fid and guided-diffusion read too");
     ref.add_option("A", r.a, "Folder, .tar, .npz of images, or model")->required();
-    ref.add_option("-o,--out", out, "Statistics file, .npz")->required();
+    ref.add_option("-o,--out", out, "Statistics file: .npz, or .pt for torch-fidelity's cache")->required();
     declare_common(ref);
     ref.callback([&] { making_reference = true; });
   };
@@ -71,18 +72,24 @@ int main(int argc, char** argv) {
       r.features.threads = r.sample.threads = threads;
     if (r.features.decode_threads == 0) r.features.decode_threads = r.features.threads;
     if (!plot.empty()) check_fid_plot(plot, r);
-    const std::vector<FidResult> results =
-        making_reference ? std::vector{write_reference(r, out, processes)} : compare_sets(r, processes);
-    if (!processes.first()) return 0;
+    catch_signals();
+    r.stop = &stop_requested;
+    const auto [results, interrupted] =
+        making_reference ? write_reference(r, out, processes) : compare_sets(r, processes);
+    const int status = interrupted ? kExitInterrupted : 0;
+    if (!processes.first()) return status;
     std::set<std::string> said;
     for (const FidResult& result : results) {
       if (as_json) std::printf("%s\n", fid_json(result).c_str());
       for (const std::string& warning : result.warnings)
         if (said.insert(warning).second) std::fprintf(stderr, "uvic-fid: warning: %s\n", warning.c_str());
     }
-    if (!as_json) std::printf("%s", fid_table(results).c_str());
-    if (!plot.empty()) write_fid_plot(plot, results);
-    return 0;
+    if (!as_json && !results.empty()) std::printf("%s", fid_table(results).c_str());
+    if (interrupted)
+      std::fprintf(stderr, "uvic-fid: interrupted%s\n",
+                   results.empty() ? "" : "; the checkpoints above are all that were scored");
+    if (!plot.empty() && (!interrupted || results.size() > 1)) write_fid_plot(plot, results);
+    return status;
   };
   return run_program(argc, argv, "uvic-fid", "Distances between sets of images: FID, sFID, IS, KID, precision, recall.",
                      declare, run);

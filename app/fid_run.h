@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -24,6 +25,7 @@ struct FidRequest {
   int neighbours = 3;
   uint64_t seed = 0;     // image i of a model has seed + i
   SampleRequest sample;  // how a model makes images: everything but model, seeds and outputs
+  const volatile std::sig_atomic_t* stop = nullptr;  // becomes non-zero in one of the processes: all end soon
 };
 
 struct FidSide {
@@ -42,12 +44,18 @@ struct FidResult {
   std::vector<std::string> warnings;
 };
 
+struct FidOutcome {
+  std::vector<FidResult> results;  // in the first process: those that were finished
+  bool interrupted = false;        // some were not
+};
+
 // Scores a against b, once a checkpoint by rising step. Every process makes the call; the first one gets the results
 // and reports progress. Throws Error if a side cannot be read, has fewer images than asked for, was made in another way
 // than the other, or lacks what a metric needs.
-std::vector<FidResult> compare_sets(const FidRequest& request, Processes& processes);
+FidOutcome compare_sets(const FidRequest& request, Processes& processes);
 
-// a's statistics, spatial ones too, to out (by the first process).
-FidResult write_reference(const FidRequest& request, const std::filesystem::path& out, Processes& processes);
+// a's statistics, spatial ones too, to out (by the first process), which is the old file or the whole new one. Throws
+// Error as above, and if out cannot be written, before the work where that can be known.
+FidOutcome write_reference(const FidRequest& request, const std::filesystem::path& out, Processes& processes);
 
 }  // namespace uvic

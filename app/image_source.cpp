@@ -27,9 +27,10 @@ class NpzImages : public ImageSource {
  public:
   explicit NpzImages(const std::string& path) : stream_(NpzFile(path).open("arr_0")) {
     const NpyHeader& h = stream_.header;
-    UVIC_CHECK(h.dtype() == DType::u8 && h.shape.rank() == 4 && h.shape[3] == 3 && h.shape.numel() > 0 &&
-                   h.shape[1] * h.shape[2] <= kMaxPixels,
-               path, ": arr_0 is ", h.dtype(), " ", h.shape, ", not images [N, h, w, 3] u8");
+    UVIC_CHECK(
+        h.dtype() == DType::u8 && h.shape.rank() == 4 && h.shape[3] == 3 && h.shape[1] * h.shape[2] <= kMaxPixels, path,
+        ": arr_0 is ", h.dtype(), " ", h.shape, ", not RGB images [N, h, w, 3] u8");
+    UVIC_CHECK(h.shape.numel() > 0, path, ": arr_0 is ", h.shape, ": it holds no images");
     UVIC_CHECK(!h.fortran_order, path, ": arr_0 is in Fortran order, in which images cannot be read one by one");
   }
   int64_t size() const override { return stream_.header.shape[0]; }

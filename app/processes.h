@@ -37,6 +37,12 @@ class Processes {
 
   // Each number becomes the sum over all processes.
   void sum(std::span<double> numbers) const;
+  // Whether it is so in any process: one answer in all of them.
+  bool any(bool so) const {
+    double count[] = {so ? 1.0 : 0.0};
+    sum(count);
+    return count[0] > 0;
+  }
   // x becomes what it is in the first process.
   void copy_from_first(Tensor x) const;
   void copy_from_first(std::span<int64_t> numbers) const;

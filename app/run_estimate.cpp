@@ -25,7 +25,7 @@ constexpr double kShare = 0.5;                      // of the matrix rate that a
 // Of a step, which may take its batch in parts.
 int64_t images_at_a_time(const TrainConfig& t) { return (t.batch_size + t.accumulate - 1) / t.accumulate; }
 
-// Data that are not there yet are no error; those that do not fit are.
+// Data that are not there yet are no error of the config; data that training would refuse are.
 void count_images(RunEstimate& e, const RunConfig& config) {
   std::optional<TrainingData> data;
   try {

@@ -27,7 +27,8 @@ struct RunEstimate {
 };
 
 // Takes some seconds: measures matrix_rate and, where it takes about a second and little memory, a step of as many
-// images as fit in that. out: the run's folder, which need not exist.
+// images as fit in that. out: the run's folder, which need not exist. Throws Error for data of other classes than the
+// model's.
 RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, const std::filesystem::path& out = {});
 
 // The lines that --dry-run prints, and its --json: one object.

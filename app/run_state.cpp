@@ -86,6 +86,15 @@ void read_checkpoints(RunState& s) {
   s.best = {};
 }
 
+// A run goes on with another batch size from a checkpoint only, which holds what was seen until then.
+void count_images(RunState& s) {
+  s.images_seen = s.step * s.batch_size;
+  if (!s.last.whole) return;
+  const auto state = nlohmann::json::parse(std::ifstream(s.last.path / "state.json"), nullptr, false);
+  const int64_t since = s.step - *checkpoint_step(s.last.path);
+  if (state.is_object() && state.contains("samples")) s.images_seen = int64_t{state["samples"]} + since * s.batch_size;
+}
+
 // "checkpoint", "checkpoint_whole", "checkpoint_loss".
 void describe(const std::string& name, const RunState::Checkpoint& c, LogFields& out) {
   out.emplace_back(name, c.path.empty() ? "none" : c.path.filename().string());
@@ -133,6 +142,7 @@ RunState read_run(const fs::path& run) {
     s.config_error = e.what();
   }
   read_checkpoints(s);
+  count_images(s);
   return s;
 }
 
@@ -140,7 +150,7 @@ LogFields describe(const RunState& s) {
   LogFields f{{"run", s.run.string()}, {"step", s.step}};
   if (s.max_steps > 0) {
     f.emplace_back("max_steps", s.max_steps);
-    f.emplace_back("images_seen", s.step * s.batch_size);
+    f.emplace_back("images_seen", s.images_seen);
   }
   if (!s.config_error.empty()) f.emplace_back("config_error", s.config_error);
   for (const char* name : {"loss", "loss_q0", "loss_q1", "loss_q2", "loss_q3", "grad_norm", "images_per_s", "tflops",

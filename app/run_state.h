@@ -23,6 +23,7 @@ struct RunState {
   int64_t step = 0;       // of the last line or the last checkpoint
   int64_t max_steps = 0;  // 0: unknown, and why: config_error
   int64_t batch_size = 0;
+  int64_t images_seen = 0;  // by steps of any batch size, as the last checkpoint counts them
   std::string config_error;
   double age = 0;                                     // seconds since the last line was written
   int64_t bad_lines = 0;                              // of metrics.jsonl that are not ours: torn, damaged

@@ -188,11 +188,7 @@ DataReport Run::share(StepResult& result) {
 }
 
 // One process's signal stops all of them before the same step.
-bool Run::stopped() const {
-  double stop[] = {request_.stop && *request_.stop ? 1.0 : 0.0};
-  processes_.sum(stop);
-  return stop[0] > 0;
-}
+bool Run::stopped() const { return processes_.any(request_.stop && *request_.stop); }
 
 void Run::save() {
   if (processes_.first()) folder_.save(ctx_, model_.store, info_, state_);

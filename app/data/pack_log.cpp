@@ -68,6 +68,7 @@ PackLog::PackLog(const fs::path& folder, const PackSettings& settings) : folder_
   std::error_code error;
   fs::create_directories(folder, error);
   UVIC_CHECK(!error, quote(folder.string()), ": cannot create this folder for the shards: ", error.message());
+  lock_.emplace(folder);
   const std::string wanted = line_of(settings);
   if (fs::exists(path_)) {
     read(wanted);

@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "app/data/folder_lock.h"
 
 namespace uvic {
 
@@ -39,8 +42,8 @@ std::string fingerprint(const Dataset& data);
 // list: packing goes on from there, and makes the same bytes again.
 class PackLog {
  public:
-  // Makes the folder. Throws Error if it cannot, or if it holds shards that were packed with other settings, or not by
-  // us.
+  // Makes the folder, and holds it against other processes. Throws Error if it cannot, if another one is at it, or if
+  // it holds shards that were packed with other settings, or not by us.
   PackLog(const std::filesystem::path& folder, const PackSettings& settings);
 
   const std::vector<PackedShard>& shards() const { return shards_; }
@@ -52,6 +55,7 @@ class PackLog {
   void rewrite(const std::string& settings) const;
 
   std::filesystem::path folder_, path_;
+  std::optional<FolderLock> lock_;
   std::vector<PackedShard> shards_;
 };
 

@@ -105,9 +105,13 @@ FeatureSet FeatureExtractor::extract(ImageSource& source, int64_t count, const F
     for (const Tensor& t : {features, maps, logits})
       if (t) processes.begin_sum(t);
     processes.finish_sums();
-    pool3.add(features);
-    if (needs.spatial) spatial.add(maps);
-    if (needs.scores) fidelity->add(first, logits), adm->add(first, logits);
+    try {
+      pool3.add(features);
+      if (needs.spatial) spatial.add(maps);
+      if (needs.scores) fidelity->add(first, logits), adm->add(first, logits);
+    } catch (const Error& e) {
+      throw Error(concat(name, ": ", e.what()), options_.network.string() + " may be damaged");
+    }
     if (needs.rows) std::memcpy(set.rows.tensor.rows(first, first + n).raw(), features.raw(), features.bytes());
     progress.update(first + n);
   }

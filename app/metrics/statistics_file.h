@@ -25,15 +25,19 @@ struct Statistics {
   int64_t images = 0;  // 0: unknown
 };
 
-// Whether a file holds statistics: an .npz with mu or sigma.
+// Whether a file holds statistics: an .npz with mu or sigma, or a .pt of NumPy arrays, as torch-fidelity keeps them.
 bool holds_statistics(const std::filesystem::path& path);
 
-// From pytorch-fid's mu and sigma, or ADM's with mu_s and sigma_s, f32 or f64; kind and number of images from the array
-// "uvic" that write_statistics adds, which other tools ignore. Throws Error naming the file and the array that is
-// missing, does not fit, holds what is not finite or is no covariance.
+// From pytorch-fid's mu and sigma, torch-fidelity's, or ADM's with mu_s and sigma_s, f32 or f64; kind and number of
+// images from the array "uvic" that write_statistics adds, which other tools ignore. Throws Error naming the file and
+// the array that is missing, does not fit, holds what is not finite or is no covariance.
 Statistics read_statistics(const std::filesystem::path& path);
 
-// All in f64, through a temporary name. Throws Error naming path.
+// Throws Error unless path ends in .npz or .pt.
+void check_statistics_name(const std::filesystem::path& path);
+
+// All in f64; as .pt, for torch-fidelity, the means in f32 as it has them. Path is the old file or the whole new one.
+// Throws Error naming path.
 void write_statistics(const std::filesystem::path& path, const Statistics& statistics);
 
 }  // namespace uvic

@@ -58,7 +58,8 @@ TEST_F(EvaluationTest, LogsWhatUvicFidFindsAndChangesNoBit) {
   r.sample.generator.guidance.scale = with.sample.cfg_scale;
   r.sample.dtype = "f32";
   Processes alone{World{}};
-  for (const FidResult& result : compare_sets(r, alone)) {
+  const FidOutcome found = compare_sets(r, alone);
+  for (const FidResult& result : found.results) {
     const nlohmann::json& line = lines.at(result.a.step);
     EXPECT_NEAR(line["fid"], values_of(result).at("fid"), 1e-9 * values_of(result).at("fid")) << line;
     EXPECT_EQ(line["fid_protocol"], "tf1");

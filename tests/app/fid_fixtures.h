@@ -2,6 +2,8 @@
 
 // What tests of uvic-fid share: a network of the right size, the golden images, and sets of images as files.
 
+#include <functional>
+
 #include "app/fid_run.h"
 #include "model/io/npz.h"
 #include "tests/app/image_fixtures.h"
@@ -9,11 +11,14 @@
 
 namespace uvic::test {
 
-// A file with a generated network, as long as the object lives. full: with the last layer, that logits need.
+// A file with a generated network, as long as the object lives. full: with the last layer, that logits need. edit is
+// called with every tensor before it is written.
 class NetworkFile {
  public:
-  explicit NetworkFile(bool full = true) {
+  explicit NetworkFile(bool full = true, const std::function<void(const std::string& name, Tensor)>& edit = {}) {
     const Weights weights = generated_inception();
+    for (const auto& [name, tensor] : weights.tensors)
+      if (edit) edit(name, tensor);
     std::vector<NamedTensor> tensors;
     for (const auto& [name, tensor] : weights.tensors)
       if (tensor.dtype() == DType::f32 && (full || !name.starts_with("fc."))) tensors.push_back({name, tensor});
@@ -72,7 +77,7 @@ inline std::map<std::string, double> values_of(const FidResult& result) {
 
 inline std::map<std::string, double> compare(const FidRequest& request) {
   Processes alone{World{}};
-  return values_of(compare_sets(request, alone).at(0));
+  return values_of(compare_sets(request, alone).results.at(0));
 }
 
 }  // namespace uvic::test

@@ -1,5 +1,11 @@
 // uvic-fid as a process, and as several.
 
+#include <chrono>
+#include <csignal>
+#include <set>
+#include <thread>
+
+#include "model/checkpoint.h"
 #include "tests/app/fid_fixtures.h"
 #include "tests/app/program.h"
 #include "tests/app/tiny_run.h"
@@ -72,6 +78,96 @@ TEST_F(FidProgramFolder, ProcessesShareTheWorkAndGiveTheSameNumber) {
   };
   expect_same((dir_ / "sample.npz").string(), {"--metrics", "fid,is,kid,pr"});
   expect_same(model.string(), {"--num", "7", "--steps", "2", "--dtype", "f32"});
+}
+
+// Whether the program has this file open: then it catches signals already.
+bool has_open(Program& program, const fs::path& file) {
+  std::error_code ignored;  // it opens and closes others meanwhile
+  for (const auto& entry : fs::directory_iterator(concat("/proc/", program.id(), "/fd"), ignored))
+    if (fs::read_symlink(entry.path(), ignored) == file) return true;
+  return false;
+}
+
+class FidProgramWork : public FidProgramFolder {
+ protected:
+  FidProgramWork() { write_golden_sets(dir_); }
+  std::set<fs::path> files() const {
+    std::set<fs::path> all;
+    for (const auto& entry : fs::directory_iterator(dir_)) all.insert(entry.path().filename());
+    return all;
+  }
+  const NetworkFile network_;
+};
+
+TEST_F(FidProgramWork, SignalsEndItWithOneLineAndNothingHalfWritten) {
+  const OwnedTensor many({}, DType::u8, {50'000, 8, 8, 3});  // hours
+  write_npz(dir_ / "many.npz", {{"arr_0", many.tensor}});
+  write_text(dir_ / "stats.npz", "old");
+  const std::set<fs::path> before = files();
+  const std::string set = (dir_ / "many.npz").string();
+  for (const int signal : {SIGINT, SIGTERM})
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"ref", set, "-o", (dir_ / "stats.npz").string()},
+          std::vector<std::string>{"calc", set, (dir_ / "ref.npz").string()}}) {
+      std::vector<std::string> all = arguments;
+      all.insert(all.end(), {"--network", network_.path().string(), "-q", "--json"});
+      Program program("uvic-fid", all);
+      while (program.running() && !has_open(program, dir_ / "many.npz"))
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      program.signal(signal);
+      const Ended ended = program.wait();
+      EXPECT_EQ(ended.status, 130);
+      EXPECT_EQ(ended.err, "uvic-fid: interrupted\n");
+      EXPECT_EQ(ended.out, "");
+      EXPECT_EQ(files(), before);
+      EXPECT_EQ(read_text(dir_ / "stats.npz"), "old");
+    }
+}
+
+TEST_F(FidProgramWork, AFullDiskKeepsTheOldStatistics) {
+  for (const char* name : {"stats.npz", "stats.pt"}) {
+    write_text(dir_ / name, "old");
+    const std::set<fs::path> before = files();
+    const Ended full = run_program(
+        "uvic-fid",
+        {"ref", (dir_ / "ref.npz").string(), "-o", (dir_ / name).string(), "--network", network_.path().string(), "-q"},
+        {.file_size_limit = 1 << 20});
+    EXPECT_TRUE(
+        failed_clearly(full, "uvic-fid", 1, {(dir_ / name).string() + ": cannot be written", "File too large"}));
+    EXPECT_EQ(files(), before);
+    EXPECT_EQ(read_text(dir_ / name), "old");
+  }
+}
+
+TEST_F(FidProgramWork, ASignalDuringTrainingsEvaluationSaves) {
+  const auto reference = [&](const char* out) {
+    return run_program("uvic-fid", {"ref", (dir_ / "ref.npz").string(), "-o", (dir_ / out).string(), "--network",
+                                    network_.path().string(), "-q"});
+  };
+  ASSERT_EQ(reference("stats.npz").status, 0);
+  for (int c = 0; c < 3; ++c)
+    for (int i = 0; i < 5; ++i) write_text(dir_ / "set" / concat("class", c) / concat(i, ".png"), png_text(10 * c + i));
+  RunConfig config = tiny_run(dir_ / "set");
+  config.eval.fid_every = 5;
+  config.eval.stats = (dir_ / "stats.npz").string();
+  config.eval.network = network_.path().string();
+  config.eval.num_images = 10'000'000;  // would take weeks
+  write_text(dir_ / "config.yaml", dump_config(config));
+  const fs::path run = dir_ / "run";
+  Program program("uvic-train", {"-q", "-c", (dir_ / "config.yaml").string(), "-o", run.string()});
+  ASSERT_TRUE(wait_until(program, run, [&] { return fs::exists(run / "step-00000005" / "state.json"); }));
+  program.signal(SIGINT);
+  const Ended ended = program.wait();
+  EXPECT_EQ(ended.status, 130) << ended.err;
+  EXPECT_NE(ended.err.find("uvic-train: interrupted at step 5"), std::string::npos) << ended.err;
+  EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+  for (const json& line : metrics_of(run)) EXPECT_FALSE(line.contains("fid"));
+  verify_checkpoint(run / "step-00000005");
+}
+
+TEST_F(FidProgramWork, StatisticsOfAnotherExtensionAreRefusedBeforeTheWork) {
+  const Ended p = run_program("uvic-fid", {"ref", (dir_ / "absent").string(), "-o", (dir_ / "x.txt").string()});
+  EXPECT_TRUE(failed_clearly(p, "uvic-fid", 1, {"x.txt: statistics are written as .npz, or as .pt", "x.npz"}));
 }
 
 }  // namespace

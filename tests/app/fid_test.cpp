@@ -101,7 +101,7 @@ TEST_F(FidTest, StatisticsStandForTheirImages) {
   r.b = stats.string();
   EXPECT_EQ(compare(r), want);
 
-  const FidResult result = compare_sets(r, alone).at(0);
+  const FidResult result = compare_sets(r, alone).results.at(0);
   EXPECT_EQ(result.kind.protocol, "tf1");
   EXPECT_EQ(result.kind.network, sha256_of_file(network_.path()));
   EXPECT_EQ(result.a.images, 12);
@@ -155,7 +155,8 @@ TEST_F(FidTest, BrokenEmptyAndTooFewAreErrors) {
   EXPECT_NE(why(request(dir_ / "one.npz", dir_ / "ref.npz")).find("at least two images, here is one"),
             std::string::npos);
   write_npz(dir_ / "floats.npz", {{"arr_0", floats.tensor}});
-  EXPECT_NE(why(request(dir_ / "floats.npz", dir_ / "ref.npz")).find("not images [N, h, w, 3] u8"), std::string::npos);
+  EXPECT_NE(why(request(dir_ / "floats.npz", dir_ / "ref.npz")).find("not RGB images [N, h, w, 3] u8"),
+            std::string::npos);
 
   FidRequest r = golden();
   r.num = 13;
@@ -193,7 +194,7 @@ TEST_F(FidTest, ModelsAndRunsAreSampled) {
   r.seed = 5;
   r.features.batch = 5;
   Processes alone{World{}};
-  const std::vector<FidResult> results = compare_sets(r, alone);
+  const std::vector<FidResult> results = compare_sets(r, alone).results;
   ASSERT_EQ(results.size(), 2u);
   EXPECT_NE(results[0].values[0].second, results[1].values[0].second);
   EXPECT_NE(results[0].a.path.find("step-00000010"), std::string::npos);

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <set>
 
+#include "app/data/folder_lock.h"
 #include "app/data/shard_index.h"
 #include "app/dataset.h"
 #include "app/resize.h"
@@ -244,6 +245,24 @@ TEST_F(PackTest, AnotherPackingIsNotMixedIn) {
   write_text(dir_ / "theirs" / "x.tar", kTarEnd);
   r.out = dir_ / "theirs";
   EXPECT_NE(error_of([&] { pack(r); }).find("x.tar, which is not of this packing"), std::string::npos);
+}
+
+TEST_F(PackTest, TwoDoNotPackIntoOneFolder) {
+  PackRequest r = request(class_folders(2, 4), "out");
+  const std::vector<std::string> arguments{"pack", r.data.path, "-o", r.out.string(), "--shard-mb", "0.005", "-q"};
+  fs::create_directories(r.out);
+  write_text(r.out / "uvic.lock", "999999999\n");  // left by a kill: nobody holds it
+  {
+    const FolderLock lock(r.out);
+    const Ended second = run_program("uvic-encode", arguments);
+    EXPECT_TRUE(failed_clearly(second, "uvic-encode", 1,
+                               {r.out.string() + concat(": process ", ::getpid(), " is writing into it")}));
+    EXPECT_EQ(files_in(r.out).size(), 1u);  // the lock
+  }
+  EXPECT_FALSE(fs::exists(r.out / "uvic.lock"));
+  const Ended alone = run_program("uvic-encode", arguments);
+  EXPECT_EQ(alone.status, 0) << alone.err;
+  EXPECT_EQ(files_in(r.out).count("uvic.lock"), 0u);
 }
 
 TEST_F(PackTest, KilledItGoesOn) {

@@ -97,6 +97,19 @@ TEST_F(RunEstimateTest, CountsTheWorkAndTheData) {
   EXPECT_NE(to_text(estimate_run(c, {.threads = 1}), c).find("without recompute)"), std::string::npos);
 }
 
+TEST_F(RunEstimateTest, RefusesDataOfOtherClassesAsTrainingDoes) {
+  RunConfig c = small_run(4, 30);
+  c.data = data_at(class_folders(3, 5));
+  c.model.num_classes = 11;
+  c.model.null_class = true;
+  EXPECT_NE(error_of([&] {
+              estimate_run(c, {.threads = 1});
+            }).find("has 3 classes, but model.num_classes is 11 with a null class: it must be 4"),
+            std::string::npos);
+  c.model.num_classes = 4;
+  EXPECT_EQ(estimate_run(c, {.threads = 1}).images, 15);
+}
+
 TEST_F(RunEstimateTest, SaysWhatItDoesNotKnow) {
   RunConfig c = small_run(4, 30);
   RunEstimate e = estimate_run(c, {.threads = 1});

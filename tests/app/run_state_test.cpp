@@ -55,6 +55,17 @@ TEST_F(RunStateTest, ReadsWhatTheTrainerWrote) {
   EXPECT_EQ(field(fields, "config_error"), "");
 }
 
+TEST_F(RunStateTest, ImagesSeenAreSummedOverBatchSizes) {
+  trained(10);  // batches of 4
+  RunConfig config = tiny_run(dir_ / "set");
+  config.train.max_steps = 15;
+  config.train.batch_size = 6;
+  train({.config = config, .out = run_, .resume = "auto", .device = {}, .progress = Progress::Style::quiet});
+  EXPECT_EQ(field(describe(read_run(run_)), "images_seen"), "70");
+  fs::remove_all(run_ / "step-00000015");  // as killed on its way: the lines know of steps that no checkpoint has
+  EXPECT_EQ(field(describe(read_run(run_)), "images_seen"), "70");
+}
+
 // Of three checkpoints the one where the loss was lowest, if it is whole.
 TEST_F(RunStateTest, TheBestCheckpointIsWholeAndHasTheLowestLoss) {
   trained(20);
