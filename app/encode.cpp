@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   std::vector<EncodeCommand> commands;
   const auto declare = [&](CLI::App& app) {
     app.require_subcommand(1);
-    commands = {pack_command(app), images_command(app)};
+    commands = {pack_command(app), images_command(app), text_command(app)};
   };
   const auto run = [&] {
     catch_signals();

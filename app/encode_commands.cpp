@@ -7,6 +7,7 @@
 
 #include "app/cli.h"
 #include "app/encode_images.h"
+#include "app/encode_text.h"
 #include "app/loaded_model.h"
 #include "app/pack.h"
 
@@ -115,6 +116,58 @@ EncodeCommand images_command(CLI::App& app) {
             const EncodeOutcome o = encode_images(request, processes);
             if (!processes.first()) return o.interrupted ? kExitInterrupted : 0;
             return report("images", o.items, o.left_out, o.shards, o.kept, o.interrupted, given->as_json);
+          }};
+}
+
+EncodeCommand text_command(CLI::App& app) {
+  struct Given : Common {
+    EncodeTextRequest r;
+    std::string device = "auto", working = "f32", stored_as = "f32";
+  };
+  const auto given = std::make_shared<Given>();
+  EncodeTextRequest& r = given->r;
+  CLI::App* text = app.add_subcommand("text", "Encodes captions by CLIP, for text-to-image training on latents");
+  text->option_defaults()->always_capture_default();
+  text->add_option(
+          "captions", r.captions,
+          "A caption a line, perhaps behind its image's name and a tab; or .jsonl with \"image\", \"captions\"")
+      ->required();
+  text->add_option("-o,--out", r.out, "Folder for the shards and text.json: that of the latents, to train on both")
+      ->required();
+  text->add_option("--text-encoder", r.text_encoder, "CLIP's weights: a file, or a folder of HuggingFace's")
+      ->required();
+  text->add_option("--tokenizer", r.tokenizer, "Its vocabulary; else beside it, or CLIP's own");
+  text->add_option("--store", given->stored_as, "Numbers in the shards: f32, or bf16 (half the bytes)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  text->add_option("--shard-mb", r.shard_mb, "Megabytes (10^6) of a shard, which is what a stop can lose")
+      ->check(CLI::PositiveNumber);
+  text->add_option("--device", given->device, "auto, cpu, cuda or cuda:N");
+  text->add_option("--dtype", given->working, "Working precision of the text encoder: auto, f32 or bf16");
+  text->add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  text->add_flag("--json", given->as_json, "Print one result object on stdout");
+  text->add_flag("-q,--quiet", given->quiet, "No progress");
+  return {text, [given] {
+            EncodeTextRequest& request = given->r;
+            if (given->quiet) request.progress = Progress::Style::quiet;
+            request.device = device_of_name(given->device);
+            request.working = dtype_of_name(given->working);
+            request.dtype = dtype_of_name(given->stored_as);
+            request.stop = &stop_requested;
+            Processes processes(world_from_environment());
+            const EncodeTextOutcome o = encode_text(request, processes);
+            const int status = o.interrupted ? kExitInterrupted : 0;
+            if (!processes.first()) return status;
+            std::fprintf(stderr,
+                         "uvic-encode: %s: captions of %lld images in %d shards, %lld encoded now, %lld of them cut\n",
+                         o.interrupted ? "interrupted" : "done", static_cast<long long>(o.items), o.shards,
+                         static_cast<long long>(o.encoded), static_cast<long long>(o.cut));
+            if (given->as_json) {
+              const nlohmann::ordered_json j{
+                  {"what", "text"},     {"images", o.items}, {"encoded", o.encoded},        {"cut", o.cut},
+                  {"shards", o.shards}, {"kept", o.kept},    {"interrupted", o.interrupted}};
+              std::printf("%s\n", j.dump().c_str());
+            }
+            return status;
           }};
 }
 

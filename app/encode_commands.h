@@ -15,5 +15,6 @@ struct EncodeCommand {
 };
 EncodeCommand pack_command(CLI::App& app);
 EncodeCommand images_command(CLI::App& app);
+EncodeCommand text_command(CLI::App& app);
 
 }  // namespace uvic

@@ -31,7 +31,7 @@ ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
       labels_(choose_labels(model_.info, r_)),
       other_label_(other_label(model_.info, r_)),
       negative_label_(negative_label(model_.info, r_)),
-      context_(r_, model_.info.config),
+      context_(ctx_, r_, model_),
       start_from_(r_, shape_of_all(model_.info.config, r_), latents_ ? &*latents_ : nullptr) {
   options_.sampler.prediction = prediction_of(model_.info.prediction);
   if (!r_.guide_model.empty()) {
@@ -92,6 +92,8 @@ std::string ImageMaker::parameters(size_t image) const {
   }
   if (!r_.init_noise.empty()) j["init_noise"] = r_.init_noise.filename().string();
   if (!r_.context.empty()) j["context"] = r_.context.filename().string();
+  if (context_.has_prompts()) j["prompt"] = context_.prompt(image);
+  if (r_.negative_prompt) j["negative_prompt"] = *r_.negative_prompt;
   return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -10,6 +10,7 @@
 #include "app/sample_conditions.h"
 #include "app/sample_run.h"
 #include "app/sample_start.h"
+#include "app/sample_texts.h"
 
 namespace uvic {
 

@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/sample_options.h"
+#include "app/sample_texts.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
@@ -14,9 +15,11 @@ int main(int argc, char** argv) {
   uint64_t seed = 0;
   int count = 16;
   bool quiet = false, as_json = false;
+  CLI::Option* count_option = nullptr;
   const auto declare = [&](CLI::App& app) {
     app.add_option("-m,--model", r.model, "Model file, checkpoint folder or run folder")->required();
-    app.add_option("-n,--count", count, "Number of images")->check(CLI::Range(1, 100'000'000));
+    count_option = app.add_option("-n,--count", count, "Number of images; of several prompts, one each if not given");
+    count_option->check(CLI::Range(1, 100'000'000));
     auto* seed_option = app.add_option("-s,--seed", seed, "Image i has seed SEED + i");
     app.add_option("--seeds", seeds, "Seeds as a list of numbers and ranges, 0-49999,60000")->excludes(seed_option);
     app.add_option("-b,--batch", r.batch, "Images computed at once")->check(CLI::PositiveNumber);
@@ -39,6 +42,8 @@ int main(int argc, char** argv) {
   const auto run = [&] {
     if (r.out.empty() && r.grid.empty() && r.npz.empty() && r.tensor.empty() && r.trajectory.empty())
       throw CLI::RequiredError("One of --out, --grid, --npz, --save-tensor and --trajectory");
+    if (const size_t prompts = prompts_of(r).size(); prompts > 1 && !count_option->count())
+      count = static_cast<int>(std::min<size_t>(prompts, 100'000'000));
     for (int i = 0; i < count && seeds.empty(); ++i) r.seeds.push_back(seed + static_cast<uint64_t>(i));
     if (!seeds.empty()) r.seeds = parse_seeds(seeds);
     if (r.interpolate > 0) {

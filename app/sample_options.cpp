@@ -7,6 +7,13 @@ namespace uvic {
 void declare_sampling_options(CLI::App& app, SampleRequest& r) {
   SamplerOptions& s = r.generator.sampler;
   app.add_option("--class", r.classes, "Class name or number; 'all' in turn; 'random' by seed; A,B to interpolate");
+  app.add_option("-p,--prompt", r.prompts, "Text models: what to show; given more than once, images take turns")
+      ->allow_extra_args(false);
+  app.add_option("--prompts-file", r.prompts_file, "Prompts, one a line, or .jsonl with \"prompt\" or \"caption\"");
+  app.add_option("--negative-prompt", r.negative_prompt, "Guide away from this text instead of the empty one");
+  app.add_option("--text-encoder", r.text_encoder,
+                 "CLIP's weights, file or folder; else beside the model, or as its metadata says");
+  app.add_option("--tokenizer", r.tokenizer, "Its vocabulary; else beside it, or CLIP's own");
   app.add_option("--context", r.context, "Text models: .safetensors with 'context' [N, T, D] and 'null' [T, D]");
   Guidance& g = r.generator.guidance;
   app.add_option("--cfg-scale", g.scale, "Classifier-free guidance: uncond + scale (cond - uncond)");

@@ -20,10 +20,15 @@ struct SampleRequest {
   std::string classes = "all";    // a name, a number, "all" (in turn) or "random" (by seed); "A,B" to interpolate
   std::string negative_class;     // of the unconditional side; empty: the null class
   std::filesystem::path context;  // text models: a file with "context" [N or 1, T, D], and "null" [T, D] to guide
-  std::filesystem::path negative_context;  // a file whose "context" [1, T, D] takes the place of "null"
-  GeneratorOptions generator;              // its prediction is the model's
-  std::filesystem::path guide_model;       // autoguidance; empty: none
-  LatentOptions latents;                   // of models on latents
+  // Or texts, for the tower that reads them: image i is of prompt i mod their number.
+  std::vector<std::string> prompts;
+  std::filesystem::path prompts_file;             // more of them, one a line; empty: none
+  std::optional<std::string> negative_prompt;     // that takes the place of the empty text
+  std::filesystem::path text_encoder, tokenizer;  // empty: found beside the model, or by its metadata
+  std::filesystem::path negative_context;         // a file whose "context" [1, T, D] takes the place of "null"
+  GeneratorOptions generator;                     // its prediction is the model's
+  std::filesystem::path guide_model;              // autoguidance; empty: none
+  LatentOptions latents;                          // of models on latents
   int batch = 16;
   // The images are a way: from the noise of their seed to that of to_seed, and from the first class to the second.
   int interpolate = 0;  // how many; 0: they are not

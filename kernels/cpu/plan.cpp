@@ -29,10 +29,11 @@ memory::desc layout_of(const Matrix& m) {
 
 void append_activation(dnnl::post_ops& ops, Activation act) {
   const auto kind = act == Activation::gelu ? dnnl::algorithm::eltwise_gelu_erf : dnnl::algorithm::eltwise_swish;
+  const float alpha = act == Activation::quick_gelu ? static_cast<float>(kQuickGelu) : 1.0f;  // of x sigmoid(alpha x)
 #if DNNL_VERSION_MAJOR >= 3
-  ops.append_eltwise(kind, 1.0f, 0.0f);
+  ops.append_eltwise(kind, alpha, 0.0f);
 #else
-  ops.append_eltwise(1.0f, kind, 1.0f, 0.0f);
+  ops.append_eltwise(1.0f, kind, alpha, 0.0f);
 #endif
 }
 

@@ -110,7 +110,10 @@ TEST_F(SampleRunTest, TextModelsTakeTheirContextsFromAFile) {
   r.seeds = {1, 2, 3};
   EXPECT_NE(error_of([&] { images("two.safetensors", 1); }).find("holds 2 contexts for 3 images"), std::string::npos);
   r.context.clear();
-  EXPECT_NE(error_of([&] { sample_images(r); }).find("this model needs --context FILE"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              sample_images(r);
+            }).find("this model needs --prompt TEXT, --prompts-file FILE, or --context FILE"),
+            std::string::npos);
 }
 
 TEST_F(SampleRunTest, InterpolationGoesFromOneSeedAndClassToTheOther) {

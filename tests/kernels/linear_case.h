@@ -8,7 +8,8 @@
 
 namespace uvic::test {
 
-inline constexpr Activation kActivations[] = {Activation::none, Activation::gelu, Activation::silu};
+inline constexpr Activation kActivations[] = {Activation::none, Activation::gelu, Activation::silu,
+                                              Activation::quick_gelu};
 
 struct LinearSize {
   int64_t N, K, M;

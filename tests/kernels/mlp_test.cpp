@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Everywhere, MlpTest, ::testing::ValuesIn(everywhere()),
 
 TEST_P(MlpTest, ForwardMatchesTwoLinears) {
   for (const MlpSize& s : kSizes)
-    for (const Activation act : {Activation::gelu, Activation::silu, Activation::none})
+    for (const Activation act : {Activation::gelu, Activation::silu, Activation::quick_gelu, Activation::none})
       for (int options = 0; options < 8; ++options) {
         const bool residual = options & 1, keep_pre = options & 2, prepacked = options & 4;
         SCOPED_TRACE(concat(describe(s), " act ", int(act), " residual ", residual, " pre ", keep_pre));
@@ -89,7 +89,7 @@ TEST_P(MlpTest, BackwardMatchesTwoLinearsAndAccumulates) {
     return v;
   };
   for (const MlpSize& s : kSizes)
-    for (const Activation act : {Activation::gelu, Activation::silu}) {
+    for (const Activation act : {Activation::gelu, Activation::silu, Activation::quick_gelu}) {
       SCOPED_TRACE(concat(describe(s), " act ", int(act)));
       MlpCase c(s, dtype(), act, false);
       const OwnedTensor pre = random_tensor(dtype(), {s.N, s.M}, 7, 3), dy = random_tensor(dtype(), {s.N, s.K}, 8);

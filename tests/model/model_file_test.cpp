@@ -162,6 +162,50 @@ struct Loader {
   }
 };
 
+// The released text-to-image checkpoints, at their full size: every tensor arrives in its place, none is left over and
+// none is missing.
+TEST(ModelFile, ReleasedTextModelsLoadWhole) {
+  const json models = json::parse(std::ifstream(reference_dir("uvic") / "param_counts.json"))["models"];
+  int text_models = 0;
+  for (const json& model : models) {
+    if (model["cond"] != "text") continue;
+    ++text_models;
+    SCOPED_TRACE(model["label"]);
+    std::vector<OwnedTensor> memory;
+    Weights weights{.path = "nnet_ema.pth"};
+    for (const json& p : model["parameters"]) {
+      const auto shape = p[1].get<std::vector<int64_t>>();
+      memory.emplace_back(Device{}, DType::f32, Shape(shape.begin(), shape.end()));
+      const Tensor t = memory.back().tensor;
+      std::fill_n(t.data<float>(), t.numel(), static_cast<float>(memory.size()));
+      weights.tensors.emplace_back(p[0], t);
+    }
+    const UViCConfig config = model_info(weights).config;
+    EXPECT_EQ(config.condition(), Condition::text);
+    Loader loader(config);
+    load_weights(loader.ctx, weights, loader.store, Role::working);
+    ASSERT_EQ(loader.store.params().size(), weights.tensors.size());
+    EXPECT_EQ(loader.store.count(), model["params"].get<int64_t>());
+    for (size_t i = 0; i < memory.size(); ++i) {
+      const int id = loader.store.find(weights.tensors[i].first);
+      ASSERT_GE(id, 0) << weights.tensors[i].first;
+      const Tensor t = loader.store.value(id);
+      ASSERT_EQ(t.shape(), weights.tensors[i].second.shape()) << weights.tensors[i].first;
+      EXPECT_EQ(t.data<float>()[0], static_cast<float>(i + 1));
+      EXPECT_EQ(t.data<float>()[t.numel() - 1], static_cast<float>(i + 1));
+    }
+    const auto last = weights.tensors.back();
+    weights.tensors.pop_back();
+    EXPECT_NE(error_of([&] { load_weights(loader.ctx, weights, loader.store, Role::working); }).find(last.first),
+              std::string::npos);
+    weights.tensors.push_back(last);
+    weights.tensors.emplace_back("clip.weight", last.second);
+    EXPECT_NE(error_of([&] { load_weights(loader.ctx, weights, loader.store, Role::working); }).find("clip.weight"),
+              std::string::npos);
+  }
+  EXPECT_EQ(text_models, 3);
+}
+
 TEST(ModelFile, AStateDictThatDoesNotFitIsRefusedByTensor) {
   const TempFolder folder;
   const fs::path golden = golden_models().front();

@@ -17,6 +17,10 @@ struct Silu {
   static F32 value(F32 x) { return silu(x); }
   static F32 derivative(F32 x) { return silu_derivative(x); }
 };
+struct QuickGelu {
+  static F32 value(F32 x) { return quick_gelu(x); }
+  static F32 derivative(F32 x) { return quick_gelu_derivative(x); }
+};
 
 template <class Act, class T>
 void forward_as(const float* sums, const T* residual, T* pre, T* y, int64_t n) {
@@ -49,6 +53,7 @@ void forward(Activation act, const float* sums, const T* residual, T* pre, T* y,
     case Activation::none: return forward_as<Identity>(sums, residual, pre, y, n);
     case Activation::gelu: return forward_as<Gelu>(sums, residual, pre, y, n);
     case Activation::silu: return forward_as<Silu>(sums, residual, pre, y, n);
+    case Activation::quick_gelu: return forward_as<QuickGelu>(sums, residual, pre, y, n);
   }
 }
 
@@ -58,6 +63,7 @@ void apply(Activation act, const T* x, T* y, int64_t n) {
     case Activation::none: return apply_as<Identity>(x, y, n);
     case Activation::gelu: return apply_as<Gelu>(x, y, n);
     case Activation::silu: return apply_as<Silu>(x, y, n);
+    case Activation::quick_gelu: return apply_as<QuickGelu>(x, y, n);
   }
 }
 
@@ -67,6 +73,7 @@ void backward(Activation act, const T* pre, const float* sums, T* dpre, int64_t 
     case Activation::none: return backward_as<Identity>(pre, sums, dpre, n);
     case Activation::gelu: return backward_as<Gelu>(pre, sums, dpre, n);
     case Activation::silu: return backward_as<Silu>(pre, sums, dpre, n);
+    case Activation::quick_gelu: return backward_as<QuickGelu>(pre, sums, dpre, n);
   }
 }
 

@@ -19,11 +19,13 @@ constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 template <Activation act>
 UVIC_INLINE F32 activated(F32 x) {
   if constexpr (act == Activation::gelu) return gelu_bf16(x);
+  if constexpr (act == Activation::quick_gelu) return quick_gelu(x);
   return act == Activation::silu ? silu(x) : x;
 }
 template <Activation act>
 UVIC_INLINE F32 derivative(F32 x) {
   if constexpr (act == Activation::gelu) return gelu_derivative_bf16(x);
+  if constexpr (act == Activation::quick_gelu) return quick_gelu_derivative(x);
   return act == Activation::silu ? silu_derivative(x) : set(1.0f);
 }
 

@@ -119,6 +119,7 @@ void multiply(const Product& m, const Epilogue& e) {
     case Activation::none: return multiply_as<Activation::none>(m, e);
     case Activation::gelu: return multiply_as<Activation::gelu>(m, e);
     case Activation::silu: return multiply_as<Activation::silu>(m, e);
+    case Activation::quick_gelu: return multiply_as<Activation::quick_gelu>(m, e);
   }
 }
 

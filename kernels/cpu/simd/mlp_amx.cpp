@@ -159,6 +159,7 @@ void chain(const Chain& m) {
     case Activation::none: chain_towards<Activation::none>(m); break;
     case Activation::gelu: chain_towards<Activation::gelu>(m); break;
     case Activation::silu: chain_towards<Activation::silu>(m); break;
+    case Activation::quick_gelu: chain_towards<Activation::quick_gelu>(m); break;
   }
   _mm_sfence();
 }

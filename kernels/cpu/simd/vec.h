@@ -89,6 +89,8 @@ UVIC_INLINE F32 silu_derivative(F32 x) {
   const F32 e = exp(-x), s = set(1.0f) / (set(1.0f) + e);
   return s * fma(x, e * s, set(1.0f));  // e s is 1 - s without its cancellation
 }
+UVIC_INLINE F32 quick_gelu(F32 x) { return x * sigmoid(x * set(1.702f)); }
+UVIC_INLINE F32 quick_gelu_derivative(F32 x) { return silu_derivative(x * set(1.702f)); }
 
 }  // namespace
 }  // namespace uvic::cpu::UVIC_ISA

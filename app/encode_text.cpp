@@ -1,0 +1,165 @@
+#include "app/encode_text.h"
+
+#include <algorithm>
+
+#include "app/captions.h"
+#include "app/data/tensor_shards.h"
+#include "app/sha256.h"
+#include "app/text_tower.h"
+#include "kernels/core/error.h"
+#include "kernels/core/text.h"
+#include "model/io/convert.h"
+
+namespace uvic {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kTogether = 16;  // captions between two looks at the clock
+constexpr int64_t kShown = 5;      // captions that are cut and named; of the others there is a number
+
+// What a model's metadata may call it: a name that says something beside other files.
+std::string name_of_tower(const fs::path& weights) {
+  const std::string file = weights.filename().string(),
+                    folder = fs::absolute(weights).parent_path().filename().string();
+  return file == "model.safetensors" || file == "pytorch_model.bin" ? folder : file;
+}
+
+std::string sha256_if_there(const fs::path& path) { return fs::exists(path) ? sha256_of_file(path) : "none"; }
+
+class TextEncoding {
+ public:
+  TextEncoding(const EncodeTextRequest& request, const Processes& processes)
+      : request_(request),
+        processes_(processes),
+        items_(read_captions(request.captions)),
+        ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
+        tower_(ctx_,
+               {request.text_encoder, request.tokenizer, request.working, [this](const auto& s) { note_cut(s); }}),
+        writer_(request.out, plan()) {}
+
+  EncodeTextOutcome run();
+
+ private:
+  bool own(int shard) const { return shard % processes_.size() == processes_.rank() && !writer_.whole(shard); }
+  int64_t captions(Rows items) const;
+  ShardPlan plan() const;
+  void note_cut(const std::string& line);
+  // Overwrites out [N, T, D], of the dtype that is stored.
+  void embed(std::span<const std::string> texts, Tensor out);
+  bool encode_shard(int shard);  // false: stopped
+
+  const EncodeTextRequest& request_;
+  const Processes& processes_;
+  const std::vector<Captions> items_;
+  Context ctx_;
+  TextTower tower_;
+  TensorShardWriter writer_;
+  Progress* progress_ = nullptr;
+  int64_t done_ = 0, cut_ = 0;  // captions of this process
+};
+
+int64_t TextEncoding::captions(Rows items) const {
+  int64_t n = 0;
+  for (int64_t i = items.begin; i < items.end; ++i)
+    n += static_cast<int64_t>(items_[static_cast<size_t>(i)].texts.size());
+  return n;
+}
+
+ShardPlan TextEncoding::plan() const {
+  const auto n = static_cast<int64_t>(items_.size());
+  const double caption =
+      static_cast<double>(tower_.tokens() * tower_.width()) * static_cast<double>(size_of(request_.dtype));
+  const double item = caption * static_cast<double>(captions({0, n})) / static_cast<double>(n);
+  return {.kind = "text",
+          .items = n,
+          .items_a_shard = std::max<int64_t>(1, static_cast<int64_t>(request_.shard_mb * 1e6 / item)),
+          .made = {{"text_encoder", name_of_tower(tower_.weights())},
+                   {"text_encoder_sha256", sha256_of_file(tower_.weights())},
+                   {"text_encoder_config_sha256", sha256_if_there(tower_.weights().parent_path() / "config.json")},
+                   {"tokenizer_sha256", sha256_if_there(tower_.tokenizer())},
+                   {"tokens", tower_.tokens()},
+                   {"dtype", name_of(request_.dtype)},
+                   {"working_dtype", name_of(request_.working)},
+                   {"captions_sha256", sha256_of_file(request_.captions)}}};
+}
+
+void TextEncoding::note_cut(const std::string& line) {
+  if (progress_ && cut_ < kShown) progress_->say(line);
+  if (progress_ && cut_ == kShown) progress_->say("more texts are cut; their number follows at the end");
+  ++cut_;
+}
+
+void TextEncoding::embed(std::span<const std::string> texts, Tensor out) {
+  ctx_.arena().reset();
+  const Tensor states = ctx_.empty(DType::f32, out.shape());
+  tower_.embed(ctx_, texts, states);
+  convert(states, out);
+}
+
+bool TextEncoding::encode_shard(int shard) {
+  const Rows rows = writer_.items(shard);
+  ShardContents contents;
+  std::vector<std::string> texts;
+  std::vector<int64_t> begin{0};
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const Captions& item = items_[static_cast<size_t>(i)];
+    contents.names.push_back(item.image);
+    texts.insert(texts.end(), item.texts.begin(), item.texts.end());
+    begin.push_back(static_cast<int64_t>(texts.size()));
+  }
+  const auto n = static_cast<int64_t>(texts.size());
+  const OwnedTensor context({}, request_.dtype, {n, tower_.tokens(), tower_.width()});
+  const OwnedTensor empty({}, request_.dtype, {1, tower_.tokens(), tower_.width()});
+  for (int64_t i = 0; i < n; i += kTogether) {
+    if (request_.stop && *request_.stop) return false;
+    const int64_t end = std::min(n, i + kTogether);
+    embed(std::span(texts).subspan(static_cast<size_t>(i), static_cast<size_t>(end - i)), context.tensor.rows(i, end));
+    progress_->update(done_ += end - i);
+  }
+  const std::string none;
+  embed({&none, 1}, empty.tensor);
+  std::string lines;
+  for (const std::string& text : texts) lines += escape(text) + '\n';
+  contents.tensors = {{"context", context.tensor},
+                      {"begin", Tensor(begin.data(), DType::i64, {static_cast<int64_t>(begin.size())})},
+                      {"empty_context", empty.tensor.view({tower_.tokens(), tower_.width()})},
+                      {"captions", Tensor(lines.data(), DType::u8, {static_cast<int64_t>(lines.size())})}};
+  writer_.write(shard, contents);
+  return true;
+}
+
+EncodeTextOutcome TextEncoding::run() {
+  EncodeTextOutcome outcome;
+  int64_t todo = 0;
+  for (int shard = 0; shard < writer_.shards(); ++shard) {
+    outcome.kept += writer_.whole(shard);
+    if (own(shard)) todo += captions(writer_.items(shard));
+  }
+  Progress progress(processes_.alone() ? "encode" : "encode, this process's share", "caption", todo,
+                    processes_.first() ? request_.progress : Progress::Style::quiet);
+  progress_ = &progress;
+  if (outcome.kept > 0) progress.say(concat("kept ", outcome.kept, " whole shards in ", request_.out.string()));
+  bool stopped = false;
+  for (int shard = 0; shard < writer_.shards() && !stopped; ++shard)
+    if (own(shard)) stopped = !encode_shard(shard);
+  progress.finish();
+  progress_ = nullptr;
+  double of_all[] = {stopped ? 1.0 : 0.0, static_cast<double>(done_), static_cast<double>(cut_)};
+  processes_.sum(of_all);  // so that all have written theirs
+  outcome.interrupted = of_all[0] > 0;
+  outcome.encoded = static_cast<int64_t>(of_all[1]), outcome.cut = static_cast<int64_t>(of_all[2]);
+  if (!processes_.first()) return outcome;
+  const TensorShardWriter all(request_.out, plan());
+  outcome.items = all.totals().items;
+  for (int shard = 0; shard < all.shards(); ++shard) outcome.shards += all.whole(shard);
+  if (!outcome.interrupted) all.finish();
+  return outcome;
+}
+
+}  // namespace
+
+EncodeTextOutcome encode_text(const EncodeTextRequest& request, Processes& processes) {
+  return TextEncoding(request, processes).run();
+}
+
+}  // namespace uvic
