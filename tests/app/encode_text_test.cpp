@@ -3,7 +3,6 @@
 #include "app/encode_text.h"
 
 #include <csignal>
-#include <cstdlib>
 #include <map>
 
 #include "app/data/latents.h"
@@ -19,10 +18,7 @@ namespace fs = std::filesystem;
 class EncodeTextTest : public FolderTest {
  protected:
   EncodeTextTest() {
-    for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
-                             "OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle"})
-      ::setenv(name, "1", 1);
-    ::setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
+    allow_mpirun();
     std::string lines;
     for (int i = 0; i < 9; ++i)
       for (int k = 0; k <= i % 3; ++k)

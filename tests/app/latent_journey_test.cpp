@@ -8,6 +8,7 @@
 #include "tests/app/fid_fixtures.h"
 #include "tests/app/latent_fixtures.h"
 #include "tests/app/program.h"
+#include "tests/app/text_fixtures.h"
 #include "tests/model/autoencoder_fixtures.h"
 
 namespace uvic::test {
@@ -84,6 +85,29 @@ TEST_F(LatentJourneyTest, FromAFolderOfImagesToFid) {
   const nlohmann::json result = nlohmann::json::parse(fid.out, nullptr, false);
   ASSERT_TRUE(result.is_object() && result.contains("metrics")) << fid.out;
   EXPECT_GT(result["metrics"].value("fid", 0.0), 0) << fid.out;
+}
+
+TEST_F(LatentJourneyTest, FromImagesAndCaptionsToPrompts) {
+  const fs::path weights = autoencoder(), images = dir_ / "imagenet-mini", tower = dir_ / "clip";
+  write_tower(tower);
+  std::string captions;
+  for (const auto& item : fs::recursive_directory_iterator(images))
+    if (item.is_regular_file())
+      captions += nlohmann::json{{"image", fs::relative(item.path(), images)},
+                                 {"captions", {"a picture", "a picture of one thing"}}}
+                      .dump() +
+                  "\n";
+  write_text(dir_ / "captions.jsonl", captions);
+  must("uvic-encode",
+       {"images", images, "-o", dir_ / "latents", "--autoencoder", weights, "--size", "64", "--crop", "coco"});
+  must("uvic-encode", {"text", dir_ / "captions.jsonl", "-o", dir_ / "latents", "--text-encoder", tower});
+  const Shape context = open_latents(dir_ / "latents")->info().context;
+  train("mscoco_small.yaml", weights,
+        {concat("model.num_clip_token=", context[0]), concat("model.clip_dim=", context[1]),
+         "latents.text_encoder=" + tower.string()});
+  must("uvic-sample", {"-m", dir_ / "run", "-p", "a picture of a fish", "--cfg-scale", "2", "-n", "2", "--steps", "4",
+                       "-o", dir_ / "out"});
+  expect_images(dir_ / "out", 2);
 }
 
 }  // namespace
