@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds uvic and runs every test. Arguments go to ctest: ./test.sh -R attention
+# Where nvcc is, the CUDA code has to compile and link as well; where there is no GPU, what needs one says so.
 set -euo pipefail
 cd "$(dirname "$0")"
 source .ci/setup.sh test
@@ -7,3 +8,9 @@ source .ci/setup.sh test
 cmake --preset "${UVIC_PRESET:-cpu}" >/dev/null
 cmake --build --preset "${UVIC_PRESET:-cpu}"
 ctest --preset "${UVIC_PRESET:-cpu}" -j "$(nproc)" "$@"
+
+if [ -z "${UVIC_PRESET:-}" ] && command -v nvcc >/dev/null; then
+  cmake --preset cuda >/dev/null
+  cmake --build --preset cuda --target kernels_tests -j 2
+  build/cuda/bin/kernels_tests --gtest_brief=1 --gtest_filter='*Cuda*:*cuda*'
+fi

@@ -60,8 +60,16 @@ DType dtype_of_name(const std::string& name) {
 
 Device device_of_name(const std::string& name) {
   if (name == "auto" || name == "cpu") return {};
-  if (name == "cuda" || name.starts_with("cuda:"))
-    throw Error("device '" + name + "' cannot be used: this uvic was built without CUDA", "use --device cpu");
+  const std::string index = name == "cuda" ? "0" : name.starts_with("cuda:") ? name.substr(5) : "";
+  if (is_number(index)) {
+    std::string why = "the programs prepare what they run on in host memory only, as yet";
+    try {
+      synchronize({DeviceKind::cuda, std::stoi(index)});
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    throw Error("device '" + name + "' cannot be used: " + why, "use --device cpu");
+  }
   throw Error("unknown device '" + name + "'", "known are auto, cpu, cuda and cuda:N");
 }
 

@@ -30,7 +30,7 @@ inline std::vector<Isa> isas() {
   return all;
 }
 
-// Every device of this machine, every instruction set of its CPU, every working dtype.
+// Every instruction set of this machine's CPU, every working dtype.
 inline std::vector<Where> everywhere(std::vector<DType> dtypes = {DType::f32, DType::bf16}) {
   std::vector<Where> all;
   for (const Isa isa : isas())
@@ -38,9 +38,27 @@ inline std::vector<Where> everywhere(std::vector<DType> dtypes = {DType::f32, DT
   return all;
 }
 
+// What the kernels' tests run on: everywhere, and the first GPU if there is one.
+inline std::vector<Where> everywhere_and_gpu(std::vector<DType> dtypes = {DType::f32, DType::bf16}) {
+  std::vector<Where> all = everywhere(dtypes);
+  if (gpu_count() > 0)
+    for (const DType dtype : dtypes) all.push_back({{DeviceKind::cuda, 0}, Isa::avx2, dtype});
+  return all;
+}
+
+// Where a test's tensors lie: in memory that the GPU reaches too, where there is one.
+inline Device host() { return {gpu_count() > 0 ? DeviceKind::pinned : DeviceKind::cpu, 0}; }
+
+// Before the host reads what an op wrote, or changes what it reads: a GPU may still be at it.
+inline void settle() {
+  if (gpu_count() > 0) synchronize({DeviceKind::cuda, 0});
+}
+
 inline Context context(const Where& w) { return Context({.device = w.device, .threads = 2, .isa = w.isa}); }
 
-inline std::string label(const Where& w) { return std::string(name_of(w.isa)) + "_" + name_of(w.dtype); }
+inline std::string label(const Where& w) {
+  return std::string(w.device.kind == DeviceKind::cuda ? "cuda" : name_of(w.isa)) + "_" + name_of(w.dtype);
+}
 inline void PrintTo(const Where& w, std::ostream* out) { *out << label(w); }
 inline std::string where_name(const ::testing::TestParamInfo<Where>& info) { return label(info.param); }
 
@@ -58,6 +76,7 @@ inline double at(Tensor t, int64_t i) {
 }
 
 inline std::vector<double> values(Tensor t) {
+  settle();
   std::vector<double> v(static_cast<size_t>(t.numel()));
   for (size_t i = 0; i < v.size(); ++i) v[i] = at(t, static_cast<int64_t>(i));
   return v;
@@ -65,6 +84,7 @@ inline std::vector<double> values(Tensor t) {
 
 inline void assign(Tensor t, const std::vector<double>& v) {
   ASSERT_EQ(static_cast<size_t>(t.numel()), v.size());
+  settle();
   for (size_t i = 0; i < v.size(); ++i) {
     switch (t.dtype()) {
       case DType::f32: static_cast<float*>(t.raw())[i] = static_cast<float>(v[i]); break;
@@ -78,7 +98,7 @@ inline void assign(Tensor t, const std::vector<double>& v) {
 }
 
 inline OwnedTensor tensor_of(DType dtype, Shape shape, const std::vector<double>& v) {
-  OwnedTensor t({}, dtype, shape);
+  OwnedTensor t(host(), dtype, shape);
   assign(t.tensor, v);
   return t;
 }

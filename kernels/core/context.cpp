@@ -18,6 +18,7 @@ int available_cores() {
 const char* name_of(Isa isa) { return isa == Isa::amx ? "amx" : isa == Isa::avx512 ? "avx512" : "avx2"; }
 
 Context::Context(const ContextOptions& options) : options_(options), arena_(options.device) {
+  UVIC_CHECK(options.device.kind != DeviceKind::pinned, "pinned memory is no device to run on");
   UVIC_CHECK(options.threads >= 0, "threads must be 0 (one per core) or more, got ", options.threads);
   UVIC_CHECK(options.isa <= best_isa(), "this processor has no ", name_of(options.isa), ", only ", name_of(best_isa()));
   if (options_.threads == 0) options_.threads = available_cores();

@@ -1,5 +1,6 @@
 #include "kernels/core/memory.h"
 
+#include <cstring>
 #include <fstream>
 #include <string>
 
@@ -13,21 +14,41 @@ void release(void* data, size_t bytes) noexcept;
 namespace cuda {
 void* allocate(int index, size_t bytes);
 void release(int index, void* data, size_t bytes) noexcept;
+void* allocate_pinned(size_t bytes);
+void release_pinned(void* data) noexcept;
+void copy(const void* from, void* to, size_t bytes);
+void synchronize(int index);
 }  // namespace cuda
 
-std::string Device::str() const { return kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(index); }
+namespace {
+
+void* allocate(Device device, size_t bytes) {
+  switch (device.kind) {
+    case DeviceKind::cpu: return cpu::allocate(bytes);
+    case DeviceKind::cuda: return cuda::allocate(device.index, bytes);
+    case DeviceKind::pinned: return cuda::allocate_pinned(bytes);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string Device::str() const {
+  if (kind == DeviceKind::cuda) return "cuda:" + std::to_string(index);
+  return kind == DeviceKind::cpu ? "cpu" : "pinned";
+}
 
 Buffer::Buffer(Device device, size_t bytes) : size_(bytes), device_(device) {
   if (bytes == 0) return;
-  data_ = device.kind == DeviceKind::cpu ? cpu::allocate(bytes) : cuda::allocate(device.index, bytes);
+  data_ = allocate(device, bytes);
 }
 
 Buffer::~Buffer() {
   if (!data_) return;
-  if (device_.kind == DeviceKind::cpu) {
-    cpu::release(data_, size_);
-  } else {
-    cuda::release(device_.index, data_, size_);
+  switch (device_.kind) {
+    case DeviceKind::cpu: cpu::release(data_, size_); break;
+    case DeviceKind::cuda: cuda::release(device_.index, data_, size_); break;
+    case DeviceKind::pinned: cuda::release_pinned(data_); break;
   }
 }
 
@@ -36,6 +57,23 @@ Tensor Buffer::tensor(DType dtype, Shape shape, size_t offset) const {
   UVIC_CHECK(offset <= size_ && bytes <= size_ - offset, "a view ", shape, " of ", dtype, " at byte ", offset,
              " does not fit a buffer of ", size_, " bytes");
   return {static_cast<char*>(data_) + offset, dtype, shape};
+}
+
+void copy(Device from_device, Tensor from, Device to_device, Tensor to) {
+  UVIC_CHECK(from.dtype() == to.dtype() && from.shape() == to.shape(), "copy: from is ", from.dtype(), " ",
+             from.shape(), ", to is ", to.dtype(), " ", to.shape());
+  if (from.bytes() == 0) return;
+  if (from_device.kind != DeviceKind::cuda && to_device.kind != DeviceKind::cuda) {
+    std::memcpy(to.raw(), from.raw(), from.bytes());
+    return;
+  }
+  synchronize(from_device);
+  synchronize(to_device);
+  cuda::copy(from.raw(), to.raw(), from.bytes());
+}
+
+void synchronize(Device device) {
+  if (device.kind == DeviceKind::cuda) cuda::synchronize(device.index);
 }
 
 size_t available_host_memory() {

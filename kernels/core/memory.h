@@ -8,7 +8,9 @@
 
 namespace uvic {
 
-enum class DeviceKind : uint8_t { cpu, cuda };
+// pinned is host memory that cannot be paged out: a GPU copies from it at full speed, and reaches it at its own
+// address. Only a build with CUDA has it, and no Context runs there.
+enum class DeviceKind : uint8_t { cpu, cuda, pinned };
 
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
@@ -17,7 +19,8 @@ struct Device {
   std::string str() const;  // "cpu", "cuda:1"
 };
 
-// Owns bytes on a device, aligned to 64 (host) or 256 (CUDA), zero-filled. Throws Error when they cannot be had.
+// Owns bytes on a device, aligned to 64 (host) or 256 (CUDA, pinned), zero-filled. Throws Error when they cannot be
+// had.
 class Buffer {
  public:
   Buffer() = default;
@@ -56,6 +59,14 @@ struct OwnedTensor {
   Buffer buffer;
   Tensor tensor;
 };
+
+// to = from, which has its dtype and shape; each on its own device. Waits for all that was queued on either before, and
+// until the copy is done.
+void copy(Device from_device, Tensor from, Device to_device, Tensor to);
+// Waits for all that was queued on device. What went wrong in a kernel is an Error here, if not before.
+void synchronize(Device device);
+// GPUs of this machine that uvic can run on; 0 in a build without CUDA.
+int gpu_count();
 
 // Bytes that this machine can still give without swapping; SIZE_MAX where that cannot be told.
 size_t available_host_memory();

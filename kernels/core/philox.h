@@ -9,11 +9,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define UVIC_HD __host__ __device__
-#else
-#define UVIC_HD
-#endif
+#include "kernels/core/host_device.h"
 
 namespace uvic {
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/core/error.h"
+#include "kernels/core/host_device.h"
 
 namespace uvic {
 
@@ -23,8 +24,8 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float to_float(float x) { return x; }
-inline float to_float(bf16 x) {
+UVIC_HD inline float to_float(float x) { return x; }
+UVIC_HD inline float to_float(bf16 x) {
   const uint32_t u = uint32_t{x.bits} << 16;
   float f;
   std::memcpy(&f, &u, sizeof f);
@@ -32,7 +33,7 @@ inline float to_float(bf16 x) {
 }
 
 // Round to nearest even; a NaN stays a (quiet) NaN.
-inline bf16 to_bf16(float x) {
+UVIC_HD inline bf16 to_bf16(float x) {
   uint32_t u;
   std::memcpy(&u, &x, sizeof u);
   if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((u >> 16) | 0x40u)};
@@ -40,7 +41,7 @@ inline bf16 to_bf16(float x) {
 }
 
 template <class T>
-T from_float(float x) {
+UVIC_HD T from_float(float x) {
   if constexpr (sizeof(T) == 2) {
     return to_bf16(x);
   } else {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/conv.h"
 #include "kernels/ops/pointwise.h"

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 
 namespace uvic::cpu {
 namespace {

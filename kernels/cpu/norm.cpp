@@ -1,6 +1,6 @@
 #include "kernels/ops/norm.h"
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd/norm.h"
 

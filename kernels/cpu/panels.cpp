@@ -1,6 +1,6 @@
 #include "kernels/cpu/panels.h"
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 #include "kernels/cpu/parallel.h"
 
 namespace uvic::cpu {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 #include "kernels/cpu/parallel.h"
 
 namespace uvic::cpu {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/core/with_dtype.h"
 #include "kernels/cpu/parallel.h"
 
 namespace uvic::cpu {

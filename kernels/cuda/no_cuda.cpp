@@ -14,6 +14,12 @@
 #include "kernels/ops/update.h"
 #include "kernels/ops/wide_attention.h"
 
+namespace uvic {
+
+int gpu_count() { return 0; }
+
+}  // namespace uvic
+
 namespace uvic::cuda {
 namespace {
 
@@ -23,6 +29,10 @@ namespace {
 
 void* allocate(int, size_t) { absent(); }
 void release(int, void*, size_t) noexcept {}
+void* allocate_pinned(size_t) { absent(); }
+void release_pinned(void*) noexcept {}
+void copy(const void*, void*, size_t) { absent(); }
+void synchronize(int) { absent(); }
 
 void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }

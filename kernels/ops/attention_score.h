@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/core/philox.h"  // UVIC_HD
+#include "kernels/core/host_device.h"
 
 namespace uvic {
 

@@ -6,7 +6,7 @@ namespace uvic::test {
 namespace {
 
 class AttentionContractTest : public ::testing::TestWithParam<Where> {};
-INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionContractTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionContractTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(AttentionContractTest, ThreadsDoNotChangeABit) {
   for (const AttentionKind kind : kKinds)
@@ -14,7 +14,7 @@ TEST_P(AttentionContractTest, ThreadsDoNotChangeABit) {
       const AttentionData data({B, 150, 1, 40, kind, own_scale(kind, 40), false}, GetParam().dtype, 6);
       std::vector<AttentionResult> got;
       for (const int threads : {1, 2, 5}) {
-        Context ctx({.device = {}, .threads = threads, .isa = GetParam().isa});
+        Context ctx({.device = GetParam().device, .threads = threads, .isa = GetParam().isa});
         got.push_back(run(ctx, data));
       }
       for (const AttentionResult& other : got) {
@@ -29,8 +29,9 @@ TEST_P(AttentionContractTest, MemoryIsLinearInL) {
   const auto peak = [&](int64_t L) {
     Context ctx = context(GetParam());
     const DType dtype = GetParam().dtype;
-    const OwnedTensor qkv({}, dtype, {2, L, 3, 1, 8}), dqkv({}, dtype, {2, L, 3, 1, 8});
-    const OwnedTensor o({}, dtype, {2, L, 1, 8}), grad_o({}, dtype, {2, L, 1, 8}), stat({}, DType::f32, {2, 1, L});
+    const OwnedTensor qkv(host(), dtype, {2, L, 3, 1, 8}), dqkv(host(), dtype, {2, L, 3, 1, 8});
+    const OwnedTensor o(host(), dtype, {2, L, 1, 8}), grad_o(host(), dtype, {2, L, 1, 8}),
+        stat(host(), DType::f32, {2, 1, L});
     const AttentionArgs args{.qkv = qkv.tensor, .kind = AttentionKind::cog};
     attention_forward(ctx, args, o.tensor, stat.tensor);
     attention_backward(ctx, args, o.tensor, stat.tensor, grad_o.tensor, dqkv.tensor);
@@ -43,8 +44,8 @@ TEST_P(AttentionContractTest, MemoryIsLinearInL) {
 
 TEST(AttentionArguments, AreChecked) {
   Context ctx({.threads = 1});
-  const OwnedTensor qkv({}, DType::f32, {2, 5, 3, 2, 8}), dqkv({}, DType::f32, {2, 5, 3, 2, 8});
-  const OwnedTensor o({}, DType::f32, {2, 5, 2, 8}), stat({}, DType::f32, {2, 2, 5});
+  const OwnedTensor qkv(host(), DType::f32, {2, 5, 3, 2, 8}), dqkv(host(), DType::f32, {2, 5, 3, 2, 8});
+  const OwnedTensor o(host(), DType::f32, {2, 5, 2, 8}), stat(host(), DType::f32, {2, 2, 5});
   const auto forward = [&](AttentionArgs a, Tensor out, Tensor statistics = {}) {
     return error_of([&] { attention_forward(ctx, a, out, statistics); });
   };
@@ -61,7 +62,7 @@ TEST(AttentionArguments, AreChecked) {
             "attention_forward: scale is -1, wanted 0 (the kind's own) or more");
   EXPECT_EQ(forward({.qkv = Tensor(qkv.tensor.raw(), DType::f32, {0, 5, 3, 2, 8})}, o.tensor),
             "attention_forward: qkv [0, 5, 3, 2, 8] has no elements");
-  const OwnedTensor wide({}, DType::f32, {1, 1, 3, 1, 129}), integers({}, DType::i32, {1, 1, 3, 1, 4});
+  const OwnedTensor wide(host(), DType::f32, {1, 1, 3, 1, 129}), integers(host(), DType::i32, {1, 1, 3, 1, 4});
   EXPECT_EQ(forward({.qkv = wide.tensor}, o.tensor),
             "attention_forward: head width D is 129 in qkv [1, 1, 3, 1, 129], wanted 1 to 128");
   EXPECT_EQ(forward({.qkv = integers.tensor}, o.tensor), "attention_forward: qkv is i32, wanted f32 or bf16");

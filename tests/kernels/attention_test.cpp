@@ -21,7 +21,7 @@ class AttentionTest : public ::testing::TestWithParam<Where> {
     }
   }
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(AttentionTest, ShapesOfTheModels) {
   expect_matches(1, 257, 2, 64);
@@ -101,7 +101,7 @@ TEST_P(AttentionTest, ScaleIsTakenWhereGiven) {
     const AttentionData data({1, 21, 2, 16, kind, 0.7, false}, GetParam().dtype, 10);
     AttentionArgs args = data.args();
     args.scale = 0.7f;
-    const OwnedTensor o({}, GetParam().dtype, {1, 21, 2, 16});
+    const OwnedTensor o(host(), GetParam().dtype, {1, 21, 2, 16});
     Context ctx = context(GetParam());
     attention_forward(ctx, args, o.tensor);
     EXPECT_CLOSE_MAX(values(o.tensor), data.o, op_tolerance(GetParam().dtype));

@@ -33,7 +33,7 @@ class ConvTest : public ::testing::TestWithParam<Where> {
   DType dtype() const { return GetParam().dtype; }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, ConvTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, ConvTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(ConvTest, ForwardMatchesReference) {
   for (const Size& s : kSizes) {
@@ -73,8 +73,8 @@ TEST_P(ConvTest, SameBitsAtAnyNumberOfThreadsAndOnAnyInstructionSet) {
   const Size s{16, 3, 5, 20, 21, 3};
   const Case c(s, dtype());
   const auto run = [&](Context& where) {
-    const OwnedTensor y({}, DType::f32, {s.B, s.M, s.h, s.w}), dx({}, dtype(), {s.B, s.C, s.h, s.w});
-    const OwnedTensor dw({}, DType::f32, c.w.tensor.shape()), db({}, DType::f32, {s.M});
+    const OwnedTensor y(host(), DType::f32, {s.B, s.M, s.h, s.w}), dx(host(), dtype(), {s.B, s.C, s.h, s.w});
+    const OwnedTensor dw(host(), DType::f32, c.w.tensor.shape()), db(host(), DType::f32, {s.M});
     const Arena::Mark before = where.arena().mark();
     conv2d_forward(where, c.args, y.tensor);
     conv2d_backward(where, c.args, c.dy.tensor, dx.tensor, dw.tensor, db.tensor);
@@ -83,7 +83,7 @@ TEST_P(ConvTest, SameBitsAtAnyNumberOfThreadsAndOnAnyInstructionSet) {
   };
   const auto here = run(ctx);
   for (const int threads : {1, 3}) {
-    Context other({.threads = threads, .isa = Isa::avx2});
+    Context other({.device = GetParam().device, .threads = threads, .isa = Isa::avx2});
     EXPECT_EQ(run(other), here) << threads << " threads";
   }
 }
@@ -91,8 +91,8 @@ TEST_P(ConvTest, SameBitsAtAnyNumberOfThreadsAndOnAnyInstructionSet) {
 TEST_P(ConvTest, GradientsAgreeWithDifferences) {
   const Size s{2, 3, 4, 5, 6, 3};
   const Case c(s, DType::f32);
-  const OwnedTensor y({}, DType::f32, {s.B, s.M, s.h, s.w}), dx({}, DType::f32, c.x.tensor.shape());
-  const OwnedTensor dw({}, DType::f32, c.w.tensor.shape()), db({}, DType::f32, {s.M});
+  const OwnedTensor y(host(), DType::f32, {s.B, s.M, s.h, s.w}), dx(host(), DType::f32, c.x.tensor.shape());
+  const OwnedTensor dw(host(), DType::f32, c.w.tensor.shape()), db(host(), DType::f32, {s.M});
   conv2d_backward(ctx, c.args, c.dy.tensor, dx.tensor, dw.tensor, db.tensor);
   const auto loss = [&] {
     conv2d_forward(ctx, c.args, y.tensor);
@@ -105,15 +105,15 @@ TEST_P(ConvTest, GradientsAgreeWithDifferences) {
 
 TEST_P(ConvTest, RefusesWrongArguments) {
   const Case c({1, 2, 3, 4, 4, 3}, dtype()), wide({1, 4, 3, 4, 4, 3}, dtype());
-  const OwnedTensor y({}, DType::f32, {1, 3, 4, 4}), half({}, DType::bf16, {1, 3, 4, 4}),
-      even({}, dtype(), {3, 2, 2, 2});
+  const OwnedTensor y(host(), DType::f32, {1, 3, 4, 4}), half(host(), DType::bf16, {1, 3, 4, 4}),
+      even(host(), dtype(), {3, 2, 2, 2});
   const auto forward = [&](const Conv2dArgs& a, Tensor to) { return error_of([&] { conv2d_forward(ctx, a, to); }); };
   EXPECT_EQ(forward({wide.x.tensor, c.w.tensor, c.b.tensor}, y.tensor),
             "conv2d_forward: x [1, 4, 4, 4] and w [3, 2, 3, 3] disagree on C: 4 against 2");
   EXPECT_EQ(forward({c.x.tensor, even.tensor, c.b.tensor}, y.tensor),
             "conv2d_forward: w is [3, 2, 2, 2], wanted an odd square kernel");
   EXPECT_EQ(forward(c.args, half.tensor), "conv2d_forward: y is bf16 [1, 3, 4, 4], wanted f32 [1, 3, 4, 4]");
-  const OwnedTensor dw({}, DType::f32, {3, 2, 3, 3}), db({}, DType::f32, {3});
+  const OwnedTensor dw(host(), DType::f32, {3, 2, 3, 3}), db(host(), DType::f32, {3});
   EXPECT_EQ(error_of([&] { conv2d_backward(ctx, c.args, c.dy.tensor, {}, dw.tensor, {}); }),
             "conv2d_backward: db is empty, wanted f32 [3]");
   EXPECT_EQ(error_of([&] { conv2d_backward(ctx, c.args, c.dy.tensor, y.tensor, dw.tensor, db.tensor); }),

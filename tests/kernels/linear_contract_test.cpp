@@ -6,14 +6,15 @@ namespace uvic::test {
 namespace {
 
 class LinearContractTest : public LinearTest {};
-INSTANTIATE_TEST_SUITE_P(Everywhere, LinearContractTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, LinearContractTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 // Sums of a thousand terms near 1: were they held in bf16, they would stop growing at 256.
 TEST_P(LinearContractTest, SumsAreInF32) {
   const int64_t n = 1000;
   const std::vector<double> ones(size_t(n), 1.0);
   const OwnedTensor row = tensor_of(dtype(), {1, n}, ones), column = tensor_of(dtype(), {n, 1}, ones);
-  const OwnedTensor y = tensor({1, 1}), skip_y = tensor({1, 1}), dw({}, DType::f32, {1, 1}), db({}, DType::f32, {1});
+  const OwnedTensor y = tensor({1, 1}), skip_y = tensor({1, 1}), dw(host(), DType::f32, {1, 1}),
+                    db(host(), DType::f32, {1});
   linear_forward(ctx, {.x = row.tensor, .w = row.tensor, .b = {}, .residual = {}, .prepacked = {}}, y.tensor);
   EXPECT_EQ(at(y.tensor, 0), 1000);
   const OwnedTensor both = tensor_of(dtype(), {1, 2 * n}, std::vector<double>(size_t(2 * n), 1.0));
@@ -32,7 +33,7 @@ TEST_P(LinearContractTest, RepeatsToTheBitAndGivesScratchBack) {
   std::vector<std::vector<double>> first;
   for (int run = 0; run < 3; ++run) {
     const OwnedTensor y = tensor({s.N, s.M}), pre = tensor({s.N, s.M}), dx = tensor({s.N, s.K});
-    const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+    const OwnedTensor dw(host(), DType::f32, {s.M, s.K}), db(host(), DType::f32, {s.M});
     const Arena::Mark before = ctx.arena().mark();
     linear_forward(ctx, c.args, y.tensor, pre.tensor);
     linear_backward(ctx, {c.x.tensor, c.w.tensor, Activation::gelu, c.x.tensor}, dy.tensor, dx.tensor, dw.tensor,
@@ -63,8 +64,8 @@ TEST(LinearThreads, DoNotChangeAmxResults) {
     std::vector<std::vector<double>> first;
     for (const int threads : {1, 2, 3, 4}) {
       Context ctx({.device = {}, .threads = threads, .isa = Isa::amx});
-      const OwnedTensor y({}, DType::bf16, {s.N, s.M}), dx({}, DType::bf16, {s.N, s.K});
-      const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+      const OwnedTensor y(host(), DType::bf16, {s.N, s.M}), dx(host(), DType::bf16, {s.N, s.K});
+      const OwnedTensor dw(host(), DType::f32, {s.M, s.K}), db(host(), DType::f32, {s.M});
       linear_forward(ctx, c.args, y.tensor);
       linear_backward(ctx, {c.x.tensor, c.w.tensor, Activation::gelu, c.x.tensor}, c.r.tensor, dx.tensor, dw.tensor,
                       db.tensor);
@@ -154,8 +155,8 @@ TEST_P(LinearContractTest, NoRowsAreRefused) {
 
 TEST(LinearErrors, NameTheOpAndTheShapes) {
   Context ctx;
-  const OwnedTensor x({}, DType::f32, {4, 8}), w({}, DType::f32, {3, 8}), wide({}, DType::f32, {3, 16});
-  const OwnedTensor y({}, DType::f32, {4, 3}), half({}, DType::bf16, {4, 3}), b({}, DType::f32, {3});
+  const OwnedTensor x(host(), DType::f32, {4, 8}), w(host(), DType::f32, {3, 8}), wide(host(), DType::f32, {3, 16});
+  const OwnedTensor y(host(), DType::f32, {4, 3}), half(host(), DType::bf16, {4, 3}), b(host(), DType::f32, {3});
   const LinearArgs good{x.tensor, w.tensor, b.tensor, {}, Activation::none, {}};
   LinearArgs bad = good;
   bad.w = wide.tensor;
@@ -183,7 +184,7 @@ TEST(LinearErrors, NameTheOpAndTheShapes) {
             "linear_backward: x_pre is empty, wanted f32 [4, 8]");
   EXPECT_EQ(error_of([&] { linear_backward(ctx, plain, y.tensor, {}, half.tensor, {}); }),
             "linear_backward: dw is bf16 [4, 3], wanted f32 [3, 8]");
-  const OwnedTensor square({}, DType::f32, {8, 8});
+  const OwnedTensor square(host(), DType::f32, {8, 8});
   EXPECT_EQ(error_of([&] {
               linear_backward(ctx, {.x = x.tensor, .w = square.tensor, .x_pre = {}}, x.tensor, x.tensor, {}, {});
             }),

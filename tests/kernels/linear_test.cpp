@@ -24,7 +24,7 @@ std::vector<double> added_to(Tensor t) {
   return v;
 }
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, LinearTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, LinearTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(LinearTest, ForwardMatchesReference) {
   for (const LinearSize& s : kSizes)
@@ -67,7 +67,7 @@ TEST_P(LinearTest, BackwardMakesOnlyWhatIsWanted) {
   const LinearSize s{17, 96, 33};
   const LinearCase c(s, dtype(), Activation::none, false, false);
   const OwnedTensor dy = random_tensor(dtype(), {s.N, s.M}, 5), dx = tensor({s.N, s.K});
-  const OwnedTensor dw({}, DType::f32, {s.M, s.K}), db({}, DType::f32, {s.M});
+  const OwnedTensor dw(host(), DType::f32, {s.M, s.K}), db(host(), DType::f32, {s.M});
   const LinearBackwardArgs args{c.x.tensor, c.w.tensor};
   linear_backward(ctx, args, dy.tensor, dx.tensor, {}, {});
   linear_backward(ctx, args, dy.tensor, {}, dw.tensor, {});

@@ -27,7 +27,7 @@ class MapConvTest : public ::testing::TestWithParam<Isa> {
   // A map with these values, from f32 images: through unfold with a window of one pixel.
   FeatureMap map_of(const Images& x, int64_t gap_h = 0, int64_t gap_w = 0, DType dtype = DType::f32) {
     const FeatureMap map = make_feature_map(ctx, {x.B, x.h, x.w, x.C, gap_h, gap_w, dtype});
-    const OwnedTensor planes({}, DType::f32, {x.B, x.C, x.h, x.w});
+    const OwnedTensor planes(host(), DType::f32, {x.B, x.C, x.h, x.w});
     for (int64_t i = 0; i < planes.tensor.numel(); ++i) {
       const int64_t c = i / (x.h * x.w) % x.C, n = i / (x.h * x.w * x.C);
       planes.tensor.data<float>()[i] = static_cast<float>(x.v[x.at(n, i / x.w % x.h, i % x.w, c)]);
@@ -36,7 +36,7 @@ class MapConvTest : public ::testing::TestWithParam<Isa> {
     return map;
   }
   std::vector<double> values_of(const FeatureMap& map) {
-    const OwnedTensor t({}, DType::f32, {map.B, map.h, map.w, map.channels});
+    const OwnedTensor t(host(), DType::f32, {map.B, map.h, map.w, map.channels});
     to_tensor(ctx, map, t.tensor);
     return values(t.tensor);
   }
@@ -214,7 +214,7 @@ TEST_P(MapConvTest, SpatialMeanMatchesReference) {
   const Images x = random_images(3, 6, 13, 40, 10);
   std::vector<double> want(3 * 40);
   for (size_t i = 0; i < x.v.size(); ++i) want[i / (6 * 13 * 40) * 40 + i % 40] += x.v[i] / (6 * 13);
-  const OwnedTensor mean({}, DType::f32, {3, 40});
+  const OwnedTensor mean(host(), DType::f32, {3, 40});
   spatial_mean(ctx, map_of(x, 2, 1), mean.tensor);
   EXPECT_CLOSE_MAX(values(mean.tensor), want, 4 * tolerance(ctx));
 }

@@ -50,7 +50,7 @@ class MlpTest : public ::testing::TestWithParam<Where> {
   OwnedTensor tensor(Shape shape) const { return {{}, dtype(), shape}; }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, MlpTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, MlpTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(MlpTest, ForwardMatchesTwoLinears) {
   for (const MlpSize& s : kSizes)
@@ -129,7 +129,7 @@ TEST_P(MlpTest, RowsAndThreadsDoNotMatter) {
   };
   expect_same(part.tensor, some(y.tensor));
   for (const int threads : {1, 3}) {
-    Context other({.device = {}, .threads = threads, .isa = GetParam().isa});
+    Context other({.device = GetParam().device, .threads = threads, .isa = GetParam().isa});
     const OwnedTensor again = tensor({s.N, s.K});
     mlp_forward(other, c.args, again.tensor);
     expect_same(again.tensor, y.tensor);
@@ -138,7 +138,7 @@ TEST_P(MlpTest, RowsAndThreadsDoNotMatter) {
 
 TEST_P(MlpTest, RefusesWrongArguments) {
   const MlpCase c({3, 8, 16}, dtype(), Activation::gelu, false);
-  const OwnedTensor y = tensor({3, 8}), wrong = tensor({3, 16}), grads({}, DType::f32, {16, 8});
+  const OwnedTensor y = tensor({3, 8}), wrong = tensor({3, 16}), grads(host(), DType::f32, {16, 8});
   const std::string type = name_of(dtype());
   EXPECT_EQ(error_of([&] { mlp_forward(ctx, c.args, wrong.tensor); }),
             "mlp_forward: y is " + type + " [3, 16], wanted " + type + " [3, 8]");

@@ -30,8 +30,9 @@ struct Case {
 struct Result {
   Result(Context& ctx, const Case& c) {
     const Shape rows = c.x.tensor.shape(), channels = c.w.tensor.shape();
-    const OwnedTensor y({}, c.x.tensor.dtype(), rows), stats({}, DType::f32, {rows[0], 2});
-    const OwnedTensor dx({}, c.x.tensor.dtype(), rows), dw({}, DType::f32, channels), db({}, DType::f32, channels);
+    const OwnedTensor y(host(), c.x.tensor.dtype(), rows), stats(host(), DType::f32, {rows[0], 2});
+    const OwnedTensor dx(host(), c.x.tensor.dtype(), rows), dw(host(), DType::f32, channels),
+        db(host(), DType::f32, channels);
     layernorm_forward(ctx, c.args, y.tensor, stats.tensor);
     layernorm_backward(ctx, c.args, stats.tensor, c.dy.tensor, dx.tensor, dw.tensor, db.tensor);
     all = {values(y.tensor), values(stats.tensor), values(dx.tensor), values(dw.tensor), values(db.tensor)};
@@ -45,7 +46,7 @@ class LayerNormTest : public ::testing::TestWithParam<Where> {
   double tolerance() const { return op_tolerance(dtype()); }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, LayerNormTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, LayerNormTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(LayerNormTest, ForwardMatchesReference) {
   for (const Size s : kSizes) {
@@ -70,7 +71,7 @@ TEST_P(LayerNormTest, BackwardAddsTheReferenceGradients) {
   for (const Size s : kSizes) {
     SCOPED_TRACE(concat("N ", s.N, " C ", s.C));
     const Case c(s, dtype());
-    const OwnedTensor y({}, dtype(), {s.N, s.C}), stats({}, DType::f32, {s.N, 2});
+    const OwnedTensor y(host(), dtype(), {s.N, s.C}), stats(host(), DType::f32, {s.N, 2});
     layernorm_forward(ctx, c.args, y.tensor, stats.tensor);
     const OwnedTensor dx = random_tensor(dtype(), {s.N, s.C}, 5), dw = random_tensor(DType::f32, {s.C}, 6),
                       db = random_tensor(DType::f32, {s.C}, 7);
@@ -95,7 +96,7 @@ TEST_P(LayerNormTest, LargeMeanDoesNotCancel) {
   Case c({4, 512}, DType::f32);
   for (int64_t i = 0; i < c.x.tensor.numel(); ++i) c.x.tensor.data<float>()[i] += 1000;
   c.reference.x = values(c.x.tensor);
-  const OwnedTensor y({}, DType::f32, {4, 512});
+  const OwnedTensor y(host(), DType::f32, {4, 512});
   layernorm_forward(ctx, c.args, y.tensor);
   EXPECT_CLOSE_MAX(values(y.tensor), reference::layernorm_forward(c.reference), 2e-4);
 }
@@ -104,7 +105,7 @@ TEST_P(LayerNormTest, SameBitsAtAnyNumberOfThreadsAndOnAnyInstructionSet) {
   const Case c({200, 77}, dtype());
   const Result here(ctx, c);
   for (const int threads : {1, 2, 3, 5}) {
-    Context other({.threads = threads, .isa = Isa::avx2});
+    Context other({.device = GetParam().device, .threads = threads, .isa = Isa::avx2});
     EXPECT_EQ(Result(other, c).all, here.all) << threads << " threads";
   }
 }
@@ -118,8 +119,8 @@ TEST_P(LayerNormTest, GivesScratchBack) {
 
 TEST_P(LayerNormTest, GradientsAgreeWithDifferences) {
   const Case c({6, 40}, DType::f32);
-  const OwnedTensor y({}, DType::f32, {6, 40}), stats({}, DType::f32, {6, 2});
-  const OwnedTensor dx({}, DType::f32, {6, 40}), dw({}, DType::f32, {40}), db({}, DType::f32, {40});
+  const OwnedTensor y(host(), DType::f32, {6, 40}), stats(host(), DType::f32, {6, 2});
+  const OwnedTensor dx(host(), DType::f32, {6, 40}), dw(host(), DType::f32, {40}), db(host(), DType::f32, {40});
   layernorm_forward(ctx, c.args, y.tensor, stats.tensor);
   layernorm_backward(ctx, c.args, stats.tensor, c.dy.tensor, dx.tensor, dw.tensor, db.tensor);
   const auto loss = [&] {
@@ -133,8 +134,8 @@ TEST_P(LayerNormTest, GradientsAgreeWithDifferences) {
 
 TEST_P(LayerNormTest, RefusesWrongArguments) {
   const Case c({3, 8}, dtype());
-  const OwnedTensor y({}, dtype(), {3, 8}), narrow({}, dtype(), {3, 7}), stats({}, DType::f32, {3, 2});
-  const OwnedTensor dw({}, DType::f32, {8}), short_dw({}, DType::f32, {7}), other({}, DType::f64, {3, 8});
+  const OwnedTensor y(host(), dtype(), {3, 8}), narrow(host(), dtype(), {3, 7}), stats(host(), DType::f32, {3, 2});
+  const OwnedTensor dw(host(), DType::f32, {8}), short_dw(host(), DType::f32, {7}), other(host(), DType::f64, {3, 8});
   const auto forward = [&](const LayerNormArgs& a, Tensor to, Tensor s) {
     return error_of([&] { layernorm_forward(ctx, a, to, s); });
   };

@@ -22,15 +22,16 @@ class PointwiseTest : public ::testing::TestWithParam<Where> {
   DType dtype() const { return GetParam().dtype; }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Working, PointwiseTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Working, PointwiseTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 // The sampler's dtypes.
 using ExactTest = PointwiseTest;
-INSTANTIATE_TEST_SUITE_P(Exact, ExactTest, ::testing::ValuesIn(everywhere({DType::f32, DType::f64})), where_name);
+INSTANTIATE_TEST_SUITE_P(Exact, ExactTest, ::testing::ValuesIn(everywhere_and_gpu({DType::f32, DType::f64})),
+                         where_name);
 
 // Images are f32 whatever the network works in.
 using ImageTest = PointwiseTest;
-INSTANTIATE_TEST_SUITE_P(Images, ImageTest, ::testing::ValuesIn(everywhere({DType::f32})), where_name);
+INSTANTIATE_TEST_SUITE_P(Images, ImageTest, ::testing::ValuesIn(everywhere_and_gpu({DType::f32})), where_name);
 
 TEST_P(PointwiseTest, CastRoundsOnce) {
   for (const int64_t n : kLengths)
@@ -49,11 +50,11 @@ TEST_P(PointwiseTest, CastTiesGoToEvenAndSpecialsStay) {
   const std::vector<double> x = {1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-8 + 0x1p-20, -(1 + 0x1p-8), kInfinity,
                                  -0.0,       3.4e38};
   const std::vector<double> want = {1, 1 + 0x1p-6, 1 + 0x1p-7, -1, kInfinity, -0.0, kInfinity};
-  const OwnedTensor src = tensor_of(DType::f32, {7}, x), dst({}, DType::bf16, {7});
+  const OwnedTensor src = tensor_of(DType::f32, {7}, x), dst(host(), DType::bf16, {7});
   cast(ctx, src.tensor, dst.tensor);
   EXPECT_EQ(values(dst.tensor), want);
   EXPECT_TRUE(std::signbit(at(dst.tensor, 5)));
-  const OwnedTensor nan = tensor_of(DType::f32, {1}, {kNan}), bf16_nan({}, DType::bf16, {1});
+  const OwnedTensor nan = tensor_of(DType::f32, {1}, {kNan}), bf16_nan(host(), DType::bf16, {1});
   cast(ctx, nan.tensor, bf16_nan.tensor);
   EXPECT_TRUE(std::isnan(at(bf16_nan.tensor, 0)));
 }
@@ -119,7 +120,7 @@ TEST_P(ExactTest, LinearCombinationSumsInDouble) {
 
 TEST_P(ExactTest, LinearCombinationKeepsWhatF32WouldCancel) {
   const OwnedTensor x = tensor_of(dtype(), {1}, {16777216.0}), y = tensor_of(dtype(), {1}, {1.0});
-  const OwnedTensor out({}, dtype(), {1});
+  const OwnedTensor out(host(), dtype(), {1});
   const std::vector<Term> terms = {{1, x.tensor}, {1, y.tensor}, {-1, x.tensor}};
   linear_combination(ctx, terms, out.tensor);
   EXPECT_EQ(at(out.tensor, 0), 1);
@@ -217,7 +218,7 @@ TEST_P(ImageTest, MseGivesEachImageItsLossAndTheGradientOfTheMean) {
       }
       EXPECT_CLOSE_MAX(values(loss.tensor), want_loss, op_tolerance(DType::f32));
       EXPECT_CLOSE_MAX(values(dpred.tensor), want_dpred, op_tolerance(DType::f32));
-      const OwnedTensor alone({}, DType::f32, {B});
+      const OwnedTensor alone(host(), DType::f32, {B});
       mse(ctx, pred.tensor, target.tensor, weight.tensor, alone.tensor, {});
       EXPECT_EQ(values(alone.tensor), values(loss.tensor));
     }
@@ -226,7 +227,8 @@ TEST_P(ImageTest, MseGivesEachImageItsLossAndTheGradientOfTheMean) {
 TEST_P(ImageTest, MseGradientAgreesWithDifferences) {
   const Shape shape{3, 2, 5};
   const OwnedTensor pred = random_tensor(DType::f32, shape, 1), target = random_tensor(DType::f32, shape, 2);
-  const OwnedTensor weight = random_tensor(DType::f32, {3}, 3), loss({}, DType::f32, {3}), dpred({}, DType::f32, shape);
+  const OwnedTensor weight = random_tensor(DType::f32, {3}, 3), loss(host(), DType::f32, {3}),
+                    dpred(host(), DType::f32, shape);
   const auto step_loss = [&] {
     mse(ctx, pred.tensor, target.tensor, weight.tensor, loss.tensor, {});
     return projection(loss.tensor, weight.tensor) / 3;
@@ -245,7 +247,7 @@ TEST_P(ImageTest, EveryPixelValueSurvivesTheRoundTrip) {
   const int64_t B = 50;  // two pieces
   std::vector<double> all(size_t(B * 128 * 3));
   for (size_t i = 0; i < all.size(); ++i) all[i] = double((i * 7) % 256);
-  const OwnedTensor pixels = tensor_of(DType::u8, {B, 8, 16, 3}, all), back({}, DType::u8, {B, 8, 16, 3});
+  const OwnedTensor pixels = tensor_of(DType::u8, {B, 8, 16, 3}, all), back(host(), DType::u8, {B, 8, 16, 3});
   const OwnedTensor image = random_tensor(DType::f32, {B, 3, 8, 16}, 1);
   pixels_to_image(ctx, pixels.tensor, image.tensor);
   for (int64_t b = 0; b < B; ++b)
@@ -268,8 +270,9 @@ TEST_P(ImageTest, PixelsAreClampedAndRounded) {
 }
 
 TEST_P(ImageTest, RefusesWrongArguments) {
-  const OwnedTensor f32({}, DType::f32, {2, 3}), wide({}, DType::f32, {2, 4}), i32({}, DType::i32, {2, 3});
-  const OwnedTensor one({}, DType::f32, {1}), image({}, DType::f32, {1, 3, 4, 5}), pixels({}, DType::u8, {1, 3, 4, 5});
+  const OwnedTensor f32(host(), DType::f32, {2, 3}), wide(host(), DType::f32, {2, 4}), i32(host(), DType::i32, {2, 3});
+  const OwnedTensor one(host(), DType::f32, {1}), image(host(), DType::f32, {1, 3, 4, 5}),
+      pixels(host(), DType::u8, {1, 3, 4, 5});
   const Tensor x = f32.tensor;
   const std::vector<RandomKey> key(1);
   const std::vector<Term> no_terms, terms = {{1, x}, {1, wide.tensor}};

@@ -12,7 +12,7 @@ class TokensTest : public ::testing::TestWithParam<Where> {
   OwnedTensor random(Shape shape, uint64_t seed) const { return random_tensor(dtype(), shape, seed); }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, TokensTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, TokensTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 double rounded(double x, DType dtype) {
   return dtype == DType::f32 ? static_cast<float>(x) : double(to_float(to_bf16(static_cast<float>(x))));
@@ -167,7 +167,7 @@ TEST_P(TokensTest, PlaceTakeAndPositionGradient) {
 // forward say the same without trusting that it is linear.
 TEST_P(TokensTest, GradientsAgreeWithDifferences) {
   const Image s{2, 3, 4, 6, 2};
-  const OwnedTensor image = random_tensor(DType::f32, s.shape(), 1), dimage({}, DType::f32, s.shape());
+  const OwnedTensor image = random_tensor(DType::f32, s.shape(), 1), dimage(host(), DType::f32, s.shape());
   const Shape tokens_shape{s.B, s.n(), s.width()};
   const OwnedTensor tokens = random_tensor(DType::f32, tokens_shape, 2), r = random_tensor(DType::f32, tokens_shape, 3);
   patchify_backward(ctx, r.tensor, 2, dimage.tensor);
@@ -177,7 +177,7 @@ TEST_P(TokensTest, GradientsAgreeWithDifferences) {
   };
   EXPECT_GRADIENT((Variable{"image", image.tensor, dimage.tensor}), patchified, 1e-4);
 
-  const OwnedTensor dtokens({}, DType::f32, tokens_shape), made({}, DType::f32, s.shape());
+  const OwnedTensor dtokens(host(), DType::f32, tokens_shape), made(host(), DType::f32, s.shape());
   unpatchify_backward(ctx, image.tensor, 2, dtokens.tensor);
   const auto unpatchified = [&] {
     unpatchify(ctx, tokens.tensor, 2, made.tensor);
@@ -185,8 +185,8 @@ TEST_P(TokensTest, GradientsAgreeWithDifferences) {
   };
   EXPECT_GRADIENT((Variable{"tokens", tokens.tensor, dtokens.tensor}), unpatchified, 1e-4);
 
-  const OwnedTensor table = random_tensor(DType::f32, {4, 5}, 4), dtable({}, DType::f32, {4, 5});
-  const OwnedTensor rows({}, DType::f32, {3, 5}), index = tensor_of(DType::i32, {3}, {3, 1, 3});
+  const OwnedTensor table = random_tensor(DType::f32, {4, 5}, 4), dtable(host(), DType::f32, {4, 5});
+  const OwnedTensor rows(host(), DType::f32, {3, 5}), index = tensor_of(DType::i32, {3}, {3, 1, 3});
   const OwnedTensor drows = random_tensor(DType::f32, {3, 5}, 5);
   embedding_backward(ctx, index.tensor, drows.tensor, dtable.tensor);
   const auto embedded = [&] {
@@ -196,8 +196,8 @@ TEST_P(TokensTest, GradientsAgreeWithDifferences) {
   EXPECT_GRADIENT((Variable{"table", table.tensor, dtable.tensor}), embedded, 1e-4);
 
   const OwnedTensor src = random_tensor(DType::f32, {2, 3, 5}, 6), pos = random_tensor(DType::f32, {3, 5}, 7);
-  const OwnedTensor x({}, DType::f32, {2, 3, 5}), dx = random_tensor(DType::f32, {2, 3, 5}, 8);
-  const OwnedTensor dsrc({}, DType::f32, {2, 3, 5}), dpos({}, DType::f32, {3, 5});
+  const OwnedTensor x(host(), DType::f32, {2, 3, 5}), dx = random_tensor(DType::f32, {2, 3, 5}, 8);
+  const OwnedTensor dsrc(host(), DType::f32, {2, 3, 5}), dpos(host(), DType::f32, {3, 5});
   take_tokens(ctx, dx.tensor, 0, dsrc.tensor);
   position_backward(ctx, dx.tensor, dpos.tensor);
   const auto placed = [&] {
@@ -209,9 +209,10 @@ TEST_P(TokensTest, GradientsAgreeWithDifferences) {
 }
 
 TEST_P(TokensTest, RefusesWrongArguments) {
-  const OwnedTensor image({}, DType::f32, {1, 3, 4, 6}), patches = tensor({1, 6, 12}), wide = tensor({1, 6, 13});
-  const OwnedTensor few = tensor({1, 5, 12}), pos = tensor({6, 12}), t({}, DType::f32, {2}), narrow = tensor({2, 1});
-  const OwnedTensor f64({}, DType::f64, {1, 6, 12}), index({}, DType::f32, {1});
+  const OwnedTensor image(host(), DType::f32, {1, 3, 4, 6}), patches = tensor({1, 6, 12}), wide = tensor({1, 6, 13});
+  const OwnedTensor few = tensor({1, 5, 12}), pos = tensor({6, 12}), t(host(), DType::f32, {2}),
+                    narrow = tensor({2, 1});
+  const OwnedTensor f64(host(), DType::f64, {1, 6, 12}), index(host(), DType::f32, {1});
   const std::string name = name_of(dtype());
   EXPECT_EQ(error_of([&] { patchify(ctx, image.tensor, 4, patches.tensor); }),
             "patchify: image [1, 3, 4, 6] does not divide into patches of 4");

@@ -14,7 +14,7 @@ class UpdateTest : public ::testing::TestWithParam<Where> {
  protected:
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, UpdateTest, ::testing::ValuesIn(everywhere({DType::f32})), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, UpdateTest, ::testing::ValuesIn(everywhere_and_gpu({DType::f32})), where_name);
 
 TEST_P(UpdateTest, SquaredNormIsExactToDoubleRounding) {
   for (const int64_t n : kLengths) {
@@ -40,7 +40,7 @@ TEST_P(UpdateTest, SquaredNormIsTheSameBitsAtAnyNumberOfThreadsAndOnAnyInstructi
   const OwnedTensor x = random_tensor(DType::f32, {300007}, 1);
   const double here = squared_norm(ctx, x.tensor);
   for (const int threads : {1, 2, 3, 7}) {
-    Context other({.threads = threads, .isa = Isa::avx2});
+    Context other({.device = GetParam().device, .threads = threads, .isa = Isa::avx2});
     EXPECT_EQ(std::bit_cast<uint64_t>(squared_norm(other, x.tensor)), std::bit_cast<uint64_t>(here));
   }
 }
@@ -64,8 +64,8 @@ struct PlainAdamW {
 struct State {
   explicit State(int64_t n)
       : param(random_tensor(DType::f32, {n}, 1)),
-        m({}, DType::f32, {n}),
-        v({}, DType::f32, {n}),
+        m(host(), DType::f32, {n}),
+        v(host(), DType::f32, {n}),
         ema(tensor_of(DType::f32, {n}, values(param.tensor))),
         slow(tensor_of(DType::f32, {n}, values(param.tensor))),
         working(random_tensor(DType::bf16, {n}, 3)) {}
@@ -118,7 +118,7 @@ TEST_P(UpdateTest, FiveStepsAreTheFormulasToTheBitAndNearThoseInDouble) {
 
 TEST_P(UpdateTest, FirstStepMovesByTheLearningRateAgainstTheGradient) {
   const OwnedTensor param = tensor_of(DType::f32, {3}, {1, 1, 1}), grad = tensor_of(DType::f32, {3}, {5, -0.01, 0});
-  const OwnedTensor m({}, DType::f32, {3}), v({}, DType::f32, {3});
+  const OwnedTensor m(host(), DType::f32, {3}), v(host(), DType::f32, {3});
   adamw_ema(ctx, {.lr = 0.125}, param.tensor, grad.tensor, m.tensor, v.tensor, {}, {});
   EXPECT_NEAR(at(param.tensor, 0), 0.875, 1e-6);
   EXPECT_NEAR(at(param.tensor, 1), 1.125, 1e-6);
@@ -149,8 +149,8 @@ TEST_P(UpdateTest, LearningRateZeroMovesMomentsOnly) {
 }
 
 TEST_P(UpdateTest, RefusesWrongArguments) {
-  const OwnedTensor x({}, DType::f32, {4}), longer({}, DType::f32, {5}), half({}, DType::bf16, {4});
-  const OwnedTensor square({}, DType::f32, {2, 2});
+  const OwnedTensor x(host(), DType::f32, {4}), longer(host(), DType::f32, {5}), half(host(), DType::bf16, {4});
+  const OwnedTensor square(host(), DType::f32, {2, 2});
   const Tensor t = x.tensor;
   AdamWArgs a;
   EXPECT_EQ(error_of([&] { (void)squared_norm(ctx, square.tensor); }), "squared_norm: x is [2, 2], wanted rank 1");

@@ -2,7 +2,7 @@
 
 #include "kernels/core/tensor.h"
 
-namespace uvic::cpu {
+namespace uvic {
 
 // Calls f with a value of dtype's element type, so that a generic lambda is compiled once for each. The ops have
 // checked that dtype is one of these.
@@ -15,4 +15,4 @@ void with_exact(DType dtype, const F& f) {
   dtype == DType::f64 ? f(0.0) : f(0.0f);
 }
 
-}  // namespace uvic::cpu
+}  // namespace uvic

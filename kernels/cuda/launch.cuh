@@ -1,0 +1,106 @@
+#pragma once
+
+// What the kernel files share: launches with their row bound, sums over a warp and a block, wide loads.
+
+#include <algorithm>
+
+#include "kernels/core/with_dtype.h"
+#include "kernels/cuda/device.h"
+
+namespace uvic::cuda {
+
+constexpr int kThreads = 256;  // of a block, where nothing else is said
+constexpr int kWarp = 32;
+
+// Blocks that do n pieces of work, per_block at a time.
+inline unsigned blocks_for(int64_t n, int64_t per_block) {
+  return static_cast<unsigned>(std::max<int64_t>(1, (n + per_block - 1) / per_block));
+}
+
+// After every launch: what was wrong with it.
+#define UVIC_LAUNCHED() UVIC_CUDA_CHECK(cudaGetLastError())
+
+// f(i) for i in [0, n), a thread each. All bounds of elementwise kernels are this one.
+template <class F>
+__global__ void __launch_bounds__(kThreads) for_each_kernel(int64_t n, const F f) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < n) f(i);
+}
+template <class F>
+void for_each(Context& ctx, int64_t n, const F& f) {
+  if (n == 0) return;
+  for_each_kernel<<<blocks_for(n, kThreads), kThreads, 0, state(ctx).stream>>>(n, f);
+  UVIC_LAUNCHED();
+}
+
+// The sum over a warp, in every lane; the same order always.
+template <class T>
+__device__ inline T warp_sum(T x) {
+  for (int step = kWarp / 2; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
+  return x;
+}
+
+// The sum over a block of kThreads, in every thread. All of them must call it.
+template <class T>
+__device__ inline T block_sum(T x) {
+  __shared__ T part[kThreads / kWarp];
+  x = warp_sum(x);
+  __syncthreads();  // part may still be read by the call before
+  if (threadIdx.x % kWarp == 0) part[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  T total = 0;
+  for (int i = 0; i < kThreads / kWarp; ++i) total += part[i];
+  return total;
+}
+
+// ---- sums of columns ----------------------------------------------------------------------------------------------
+// f(row, column, k) for k < K is what to sum over rows. Pieces of rows first, each in order, into sums [pieces, K,
+// columns]; then the pieces in order: the same bits always, and no atomics.
+template <int K, class F>
+__global__ void __launch_bounds__(kThreads)
+    column_pieces_kernel(int64_t rows, int64_t columns, int64_t piece, const F f, float* sums) {
+  const int64_t c = int64_t{blockIdx.x} * kThreads + threadIdx.x, begin = blockIdx.y * piece;
+  if (c >= columns) return;
+  float sum[K] = {};
+  for (int64_t r = begin; r < min(rows, begin + piece); ++r) f(r, c, sum);
+  for (int k = 0; k < K; ++k) sums[(int64_t{blockIdx.y} * K + k) * columns + c] = sum[k];
+}
+
+// out[k][c] += sum of the pieces. A block takes 32 columns, its 8 warps every eighth piece.
+template <int K>
+struct ColumnSums {
+  float* out[K];
+};
+template <int K>
+__global__ void __launch_bounds__(kThreads)
+    column_finish_kernel(int64_t pieces, int64_t columns, const float* sums, const ColumnSums<K> to) {
+  __shared__ float part[kThreads / kWarp][kWarp];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, k = blockIdx.y;
+  const int64_t c = int64_t{blockIdx.x} * kWarp + lane;
+  float sum = 0;
+  if (c < columns)
+    for (int64_t p = warp; p < pieces; p += kThreads / kWarp) sum += sums[(p * K + k) * columns + c];
+  part[warp][lane] = sum;
+  __syncthreads();
+  if (warp > 0 || c >= columns) return;
+  float total = 0;
+  for (int i = 0; i < kThreads / kWarp; ++i) total += part[i][lane];
+  to.out[k][c] += total;
+}
+
+// Adds to to.out[k] [columns] each. f(row, column, sum) adds to sum[K]. Scratch from ctx's current scope.
+template <int K, class F>
+void add_column_sums(Context& ctx, int64_t rows, int64_t columns, const F& f, const ColumnSums<K>& to) {
+  if (rows == 0 || columns == 0) return;
+  // Enough pieces to fill a GPU, and not so many that to add them up takes as long.
+  const int64_t piece = std::max<int64_t>(32, (rows + 255) / 256), pieces = (rows + piece - 1) / piece;
+  float* sums = ctx.empty(DType::f32, {pieces, K, columns}).template data<float>();
+  const cudaStream_t stream = state(ctx).stream;
+  const dim3 grid(blocks_for(columns, kThreads), static_cast<unsigned>(pieces));
+  column_pieces_kernel<K><<<grid, kThreads, 0, stream>>>(rows, columns, piece, f, sums);
+  UVIC_LAUNCHED();
+  column_finish_kernel<K><<<dim3(blocks_for(columns, kWarp), K), kThreads, 0, stream>>>(pieces, columns, sums, to);
+  UVIC_LAUNCHED();
+}
+
+}  // namespace uvic::cuda

@@ -1,0 +1,157 @@
+#include "kernels/ops/linear.h"
+
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/matmul.h"
+
+namespace uvic::cuda {
+namespace {
+
+// ops/activation.h in f32: erf and exp of the CUDA library are within 2 ulp, so all is within 1e-6.
+__device__ float value(Activation act, float x) {
+  switch (act) {
+    case Activation::none: return x;
+    case Activation::gelu: return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    case Activation::silu: return x / (1.0f + expf(-x));
+    case Activation::quick_gelu: return x / (1.0f + expf(-static_cast<float>(kQuickGelu) * x));
+  }
+  return x;
+}
+
+__device__ float derivative(Activation act, float x) {
+  switch (act) {
+    case Activation::none: return 1.0f;
+    case Activation::gelu: return 0.5f * (1.0f + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+    case Activation::silu:
+    case Activation::quick_gelu: {
+      const float z = act == Activation::silu ? x : static_cast<float>(kQuickGelu) * x, s = 1.0f / (1.0f + expf(-z));
+      return s * (1.0f + z * (1.0f - s));
+    }
+  }
+  return 1.0f;
+}
+
+template <class T>
+struct Apply {
+  Activation act;
+  const T *x, *residual;  // residual may be null
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    const float v = value(act, to_float(x[i]));
+    y[i] = from_float<T>(residual ? v + to_float(residual[i]) : v);
+  }
+};
+
+// dx *= act'(x_pre)
+template <class T>
+struct MultiplyByDerivative {
+  Activation act;
+  const T* x_pre;
+  T* dx;
+  __device__ void operator()(int64_t i) const {
+    dx[i] = from_float<T>(to_float(dx[i]) * derivative(act, to_float(x_pre[i])));
+  }
+};
+
+// y = sum + bias, rounded once
+template <class T>
+struct AddBias {
+  const float* sum;
+  const T* bias;  // may be null
+  int64_t columns;
+  T* y;
+  __device__ void operator()(int64_t i) const {
+    y[i] = from_float<T>(bias ? sum[i] + to_float(bias[i % columns]) : sum[i]);
+  }
+};
+
+template <class T>
+struct BiasTerms {
+  const T* dy;
+  int64_t columns;
+  __device__ void operator()(int64_t row, int64_t c, float* sum) const { sum[0] += to_float(dy[row * columns + c]); }
+};
+
+// db += the sums of dy's columns
+void bias_backward(Context& ctx, Tensor dy, Tensor db) {
+  if (!db) return;
+  with_working(dy.dtype(), [&](auto element) {
+    using T = decltype(element);
+    add_column_sums<1>(ctx, dy.dim(0), dy.dim(1), BiasTerms<T>{dy.data<T>(), dy.dim(1)}, {{db.data<float>()}});
+  });
+}
+
+// dw += dy^T x
+void weight_backward(Context& ctx, Tensor dy, Tensor x, const Matrix& dw) {
+  product(ctx, {.a = matrix(dy).transposed(), .b = matrix(x), .c = dw, .added = dw});
+}
+
+}  // namespace
+
+void apply_activation(Context& ctx, Activation act, Tensor x, Tensor residual, Tensor y) {
+  with_working(x.dtype(), [&](auto element) {
+    using T = decltype(element);
+    for_each(ctx, x.numel(), Apply<T>{act, x.data<T>(), residual ? residual.data<T>() : nullptr, y.data<T>()});
+  });
+}
+
+// With an activation the product is stored once in between, in the dtype: cuBLASLt's own GELU is the tanh form.
+void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
+  const auto scope = ctx.scope("linear");
+  const bool plain = a.act == Activation::none && !pre;
+  const Tensor sum = pre ? pre : plain || !a.residual ? y : ctx.like(y);  // residual may be y
+  product(ctx, {.a = matrix(a.x),
+                .b = matrix(a.w).transposed(),
+                .c = matrix(sum),
+                .bias = a.b.raw(),
+                .added = plain ? matrix(a.residual) : Matrix{}});
+  if (!plain) apply_activation(ctx, a.act, sum, a.residual, y);
+}
+
+void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
+  const auto scope = ctx.scope("linear");
+  bias_backward(ctx, dy, db);
+  if (dw) weight_backward(ctx, dy, a.x, matrix(dw));
+  if (!dx) return;
+  product(ctx, {.a = matrix(dy), .b = matrix(a.w), .c = matrix(dx)});
+  if (a.x_act == Activation::none) return;
+  with_working(dx.dtype(), [&](auto element) {
+    using T = decltype(element);
+    for_each(ctx, dx.numel(), MultiplyByDerivative<T>{a.x_act, a.x_pre.data<T>(), dx.data<T>()});
+  });
+}
+
+OwnedTensor prepack_linear(Context&, Tensor) { return {}; }
+OwnedTensor prepack_skip_linear(Context&, Tensor) { return {}; }
+
+// Two products that add up in f32: y itself would round the first of them to its dtype.
+void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
+  const auto scope = ctx.scope("skip_linear");
+  const int64_t k = a.x.dim(1);
+  const Matrix w = matrix(a.w);
+  const Tensor sum = y.dtype() == DType::f32 ? y : ctx.empty(DType::f32, y.shape());
+  product(ctx, {.a = matrix(a.x), .b = w.column_range(0, k).transposed(), .c = matrix(sum)});
+  product(ctx,
+          {.a = matrix(a.skip), .b = w.column_range(k, 2 * k).transposed(), .c = matrix(sum), .added = matrix(sum)});
+  if (!a.b && sum.raw() == y.raw()) return;
+  with_working(y.dtype(), [&](auto element) {
+    using T = decltype(element);
+    for_each(ctx, y.numel(), AddBias<T>{sum.data<float>(), a.b ? a.b.data<T>() : nullptr, y.dim(1), y.data<T>()});
+  });
+}
+
+void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,
+                          Tensor db) {
+  const auto scope = ctx.scope("skip_linear");
+  const int64_t k = a.x.dim(1);
+  bias_backward(ctx, dy, db);
+  if (dw) {
+    weight_backward(ctx, dy, a.x, matrix(dw).column_range(0, k));
+    weight_backward(ctx, dy, a.skip, matrix(dw).column_range(k, 2 * k));
+  }
+  const Matrix w = matrix(a.w);
+  if (dskip) product(ctx, {.a = matrix(dy), .b = w.column_range(k, 2 * k), .c = matrix(dskip)});
+  if (dx) product(ctx, {.a = matrix(dy), .b = w.column_range(0, k), .c = matrix(dx)});
+}
+
+}  // namespace uvic::cuda

@@ -1,0 +1,97 @@
+#include "kernels/ops/update.h"
+
+#include <cmath>
+
+#include "kernels/cuda/launch.cuh"
+
+namespace uvic::cuda {
+namespace {
+
+constexpr int64_t kPiece = 1 << 15;
+
+// squared_norm_pieces_kernel: block i sums the squares of piece i.
+__global__ void __launch_bounds__(kThreads) squared_norm_pieces_kernel(const float* x, int64_t n, double* sums) {
+  const int64_t begin = blockIdx.x * kPiece, end = min(n, begin + kPiece);
+  double sum = 0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += kThreads) sum += static_cast<double>(x[i]) * x[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+// squared_norm_finish_kernel: one block sums the pieces.
+__global__ void __launch_bounds__(kThreads) squared_norm_finish_kernel(const double* sums, int64_t n, double* total) {
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < n; i += kThreads) sum += sums[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *total = sum;
+}
+
+// As the CPU's, operation by operation: no fma, since the reference rounds each.
+struct Update {
+  float grad_scale, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2, eps, step_size;
+  float *param, *m, *v;
+  const float* grad;
+  bf16* working;  // may be null
+  int averages;
+  struct {
+    float* ema;
+    float rate, one_minus_rate;
+  } average[kMaxAverages];
+
+  __device__ void operator()(int64_t i) const {
+    const float g = grad[i] * grad_scale;
+    const float new_m = beta1 * m[i] + one_minus_beta1 * g;
+    const float new_v = beta2 * v[i] + one_minus_beta2 * g * g;
+    const float p = param[i] * decay - step_size * new_m / (sqrtf(new_v) / root_correction2 + eps);
+    param[i] = p;
+    m[i] = new_m;
+    v[i] = new_v;
+    for (int k = 0; k < averages; ++k)
+      average[k].ema[i] = average[k].ema[i] * average[k].rate + average[k].one_minus_rate * p;
+    if (working) working[i] = to_bf16(p);
+  }
+};
+
+}  // namespace
+
+double squared_norm(Context& ctx, Tensor x) {
+  const auto scope = ctx.scope("squared_norm");
+  const int64_t n = x.numel(), pieces = (n + kPiece - 1) / kPiece;
+  if (n == 0) return 0;
+  double* sums = ctx.empty(DType::f64, {pieces + 1}).data<double>();
+  const cudaStream_t stream = state(ctx).stream;
+  squared_norm_pieces_kernel<<<static_cast<unsigned>(pieces), kThreads, 0, stream>>>(x.data<float>(), n, sums);
+  UVIC_LAUNCHED();
+  squared_norm_finish_kernel<<<1, kThreads, 0, stream>>>(sums, pieces, sums + pieces);
+  UVIC_LAUNCHED();
+  double total = 0;
+  UVIC_CUDA_CHECK(cudaMemcpyAsync(&total, sums + pieces, sizeof total, cudaMemcpyDeviceToHost, stream));
+  UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
+  return total;
+}
+
+void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor param, Tensor grad, Tensor m, Tensor v,
+               std::span<const Average> averages, Tensor working) {
+  const double t = static_cast<double>(a.step);
+  const auto f = [](double x) { return static_cast<float>(x); };
+  Update update{.grad_scale = f(a.grad_scale),
+                .decay = f(1 - a.lr * a.weight_decay),
+                .beta1 = f(a.beta1),
+                .one_minus_beta1 = f(1 - a.beta1),
+                .beta2 = f(a.beta2),
+                .one_minus_beta2 = f(1 - a.beta2),
+                .root_correction2 = f(std::sqrt(1 - std::pow(a.beta2, t))),
+                .eps = f(a.eps),
+                .step_size = f(a.lr / (1 - std::pow(a.beta1, t))),
+                .param = param.data<float>(),
+                .m = m.data<float>(),
+                .v = v.data<float>(),
+                .grad = grad.data<float>(),
+                .working = working ? working.data<bf16>() : nullptr,
+                .averages = static_cast<int>(averages.size()),
+                .average = {}};
+  for (size_t k = 0; k < averages.size(); ++k)
+    update.average[k] = {averages[k].ema.data<float>(), f(averages[k].rate), f(1 - averages[k].rate)};
+  for_each(ctx, param.numel(), update);
+}
+
+}  // namespace uvic::cuda
