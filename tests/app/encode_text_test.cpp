@@ -18,7 +18,6 @@ namespace fs = std::filesystem;
 class EncodeTextTest : public FolderTest {
  protected:
   EncodeTextTest() {
-    allow_mpirun();
     std::string lines;
     for (int i = 0; i < 9; ++i)
       for (int k = 0; k <= i % 3; ++k)
@@ -105,9 +104,7 @@ TEST_F(EncodeTextTest, WhateverStoppedItTheNextCallEndsWithTheSameBytes) {
 TEST_F(EncodeTextTest, ProcessesShareTheShards) {
   if (std::string(UVIC_MPIEXEC).empty()) GTEST_SKIP() << "no MPI";
   encode(request("whole"));
-  std::vector<std::string> all{"-n", "2", std::string(UVIC_BIN_DIR) + "/uvic-encode"};
-  for (const std::string& a : arguments("out")) all.push_back(a);
-  const Ended done = run_program(UVIC_MPIEXEC, all);
+  const Ended done = run_program("uvic-encode", arguments("out"), {.processes = 2});
   EXPECT_EQ(done.status, 0) << done.err;
   EXPECT_NE(done.err.find("done: captions of 9 images in 3 shards, 18 encoded now, 0 of them cut"), std::string::npos)
       << done.err;
