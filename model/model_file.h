@@ -20,8 +20,8 @@ struct ModelInfo {
   std::vector<std::string> class_names;  // by label; empty if there are none
   int64_t step = 0;                      // training steps behind the weights; 0 if unknown
   std::string train_config;              // the run's resolved YAML; empty if unknown
-  // Of a model on latents: its images are autoencoder's, decoded from what it makes divided by scale_factor (0: pixels).
-  // Paths are from the model's folder, or as the run that trained it had them; empty if unknown.
+  // Of a model on latents: its images are autoencoder's, decoded from what it makes divided by scale_factor (0:
+  // pixels). Paths are from the model's folder, or as the run that trained it had them; empty if unknown.
   double scale_factor = 0;
   std::string autoencoder, text_encoder;
 };
