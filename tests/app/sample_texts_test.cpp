@@ -128,7 +128,7 @@ TEST_F(SampleTextsTest, SaysWhatDoesNotFit) {
             std::string::npos);
   fs::remove_all(dir_ / "text_encoder");
   const std::string missing = error([](SampleRequest&) {});
-  EXPECT_NE(missing.find("model.safetensors: its text encoder is missing; looked for "), std::string::npos) << missing;
+  EXPECT_NE(missing.find("model.safetensors: its text encoder is missing; looked in "), std::string::npos) << missing;
 }
 
 }  // namespace
