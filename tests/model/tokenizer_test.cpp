@@ -110,7 +110,7 @@ TEST(TokenizerTest, VeryLongWords) {
   const auto ids = clip().tokens_of(word);
   EXPECT_EQ(clip().decode(ids), word);
   std::string mixed;
-  for (int i = 0; i < 50'000; ++i) mixed += static_cast<char>('a' + i * i % 26);
+  for (int64_t i = 0; i < 50'000; ++i) mixed += static_cast<char>('a' + i * i % 26);
   EXPECT_EQ(clip().decode(clip().tokens_of(mixed)), mixed);
 }
 
