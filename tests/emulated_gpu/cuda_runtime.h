@@ -126,9 +126,10 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
 template <class... Params, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
   static_assert((sizeof(Params) + ... + 0) <= 4096, "older GPUs take 4 KB of parameters");
-  const std::tuple<Params...> params(std::forward<Args>(args)...);
+  std::tuple<Params...> params(std::forward<Args>(args)...);
   return std::apply(
-      [&](const Params&... p) {
+      [&](Params&... p) {
+        (__builtin_clear_padding(&p), ...);  // whatever lies there may look like a pointer
         const emulated_gpu::Parameter all[] = {{&p, sizeof p}..., {nullptr, 0}};
         return emulated_gpu::launch(*config, reinterpret_cast<const void*>(kernel),
                                     [kernel, params] { std::apply(kernel, params); }, all, sizeof...(Params));
