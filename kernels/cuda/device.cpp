@@ -72,6 +72,7 @@ DeviceState::DeviceState(Context& ctx) {
 
 DeviceState::~DeviceState() {
   plans.clear();
+  cudnn.reset();
   if (stream) cudaStreamDestroy(stream);
   if (blas) cublasLtDestroy(blas);
 }
