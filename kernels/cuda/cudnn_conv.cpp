@@ -71,8 +71,8 @@ struct ConvPlan {
     UVIC_CUDNN_CHECK(cudnnSetConvolution2dDescriptor(operation, 0, 0, stride, stride, 1, 1, CUDNN_CROSS_CORRELATION,
                                                      CUDNN_DATA_FLOAT));
     // The default would be free to round f32 to TF32.
-    UVIC_CUDNN_CHECK(
-        cudnnSetConvolutionMathType(operation, c.x.dtype() == DType::bf16 ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
+    const bool wide = c.x.dtype() == DType::f32;
+    UVIC_CUDNN_CHECK(cudnnSetConvolutionMathType(operation, wide ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
     cudnnConvolutionFwdAlgoPerf_t offers[CUDNN_CONVOLUTION_FWD_ALGO_COUNT];  // the fastest first, as cuDNN thinks
     int count = 0;
     UVIC_CUDNN_CHECK(cudnnGetConvolutionForwardAlgorithm_v7(library, x, w, operation, y,
@@ -81,6 +81,9 @@ struct ConvPlan {
       const cudnnConvolutionFwdAlgoPerf_t& offer = offers[i];
       if (offer.status != CUDNN_STATUS_SUCCESS || offer.determinism != CUDNN_DETERMINISTIC || !is_exact(offer.algo))
         continue;
+      const bool rounds = offer.mathType != CUDNN_FMA_MATH && offer.mathType != CUDNN_DEFAULT_MATH;
+      if (wide && rounds) continue;
+      if (!wide) UVIC_CUDNN_CHECK(cudnnSetConvolutionMathType(operation, offer.mathType));
       exists = cudnnGetConvolutionForwardWorkspaceSize(library, x, w, operation, y, offer.algo, &workspace) ==
                    CUDNN_STATUS_SUCCESS &&
                workspace <= kMostWorkspace;

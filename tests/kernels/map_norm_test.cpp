@@ -131,6 +131,7 @@ TEST_P(MapNormTest, FewChannelsAndGaps) {
   EXPECT_EQ(values_of(y), want);
   const OwnedTensor planes(host(), DType::f32, {1, 3, 6, 3});
   to_planes(ctx, y, planes.tensor);
+  settle();
   for (int64_t c = 0; c < 3; ++c)
     for (int64_t p = 0; p < 18; ++p) EXPECT_EQ(at(planes.tensor, c * 18 + p), want[static_cast<size_t>(p * 3 + c)]);
 }
