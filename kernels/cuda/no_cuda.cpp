@@ -1,5 +1,8 @@
 // Stands where the CUDA backend will be: everything links, and any use says what is missing.
 
+#include <functional>
+#include <vector>
+
 #include "kernels/core/memory.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/conv.h"
@@ -33,6 +36,8 @@ void* allocate_pinned(size_t) { absent(); }
 void release_pinned(void*) noexcept {}
 void copy(const void*, void*, size_t) { absent(); }
 void synchronize(int) { absent(); }
+
+void replay(Context&, std::shared_ptr<void>&, const std::vector<int64_t>&, const std::function<void()>&) { absent(); }
 
 void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "gpu.h"
+#include "queue.h"
 
 namespace emulated_gpu {
 namespace {
@@ -41,9 +41,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   if (config.dynamicSmemBytes > (limit == shared_limits.end() ? kSharedUnasked : limit->second))
     return record(cudaErrorInvalidValue);
   check_parameters(device, kernel, parameters, count);
-  return record(enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] {
-    run(grid);
-  }));
+  return record(
+      enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] { run(grid); }));
 }
 
 namespace {
@@ -127,6 +126,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   const auto hold = lock();
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   install_fault_handler();
   *data = nullptr;
   if (bytes > 0) *data = allocate(device, bytes);
@@ -135,6 +135,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
   const auto hold = lock();
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   *data = nullptr;
   if (bytes > 0) *data = allocate(kPinned, bytes);
   return *data || bytes == 0 ? cudaSuccess : record(cudaErrorMemoryAllocation);
@@ -144,12 +145,14 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 cudaError_t cudaFree(void* data) {
   const auto hold = lock();
   if (!data) return cudaSuccess;
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
   return release(device, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
 cudaError_t cudaFreeHost(void* data) {
   const auto hold = lock();
   if (!data) return cudaSuccess;
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
   return release(kPinned, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
@@ -179,6 +182,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const auto hold = lock();
   if (bytes == 0) return cudaSuccess;
   const Allocation *a = find(from), *b = find(to);
+  if ((!a || !b) && disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   if (!fits(kind, a && a->device != kPinned, b && b->device != kPinned) || !is_whole(from, bytes) ||
       !is_whole(to, bytes))
     return record(cudaErrorInvalidValue);
