@@ -65,10 +65,9 @@ void group_norm(Context& ctx, const GroupNormArgs& a, Tensor coefficients) {
   const auto scope = ctx.scope("group_norm");
   with_working(a.x.data.dtype(), [&](auto element) {
     const MapSums sums = map_sums<2, decltype(element)>(ctx, a.x, kMostRuns);
-    group_norm_kernel<<<static_cast<unsigned>(a.x.B * a.groups), kThreads, 0, state(ctx).stream>>>(
-        sums, a.w.data<float>(), a.b.data<float>(), a.x.channels, a.groups, static_cast<double>(a.x.h * a.x.w), a.eps,
-        coefficients.data<float>());
-    UVIC_LAUNCHED();
+    launch(ctx, {static_cast<unsigned>(a.x.B * a.groups)}, group_norm_kernel, sums, a.w.data<float>(),
+           a.b.data<float>(), a.x.channels, a.groups, static_cast<double>(a.x.h * a.x.w), a.eps,
+           coefficients.data<float>());
   });
 }
 

@@ -47,9 +47,7 @@ void wide_attention(Context& ctx, const WideAttentionArgs& a, Tensor o) {
     product(ctx, {.a = matrix(a.q.rows(begin, begin + rows)), .b = matrix(a.k).transposed(), .c = matrix(s)});
     with_working(a.q.dtype(), [&](auto element) {
       using T = decltype(element);
-      softmax_kernel<<<static_cast<unsigned>(rows), kThreads, 0, state(ctx).stream>>>(s.data<float>(), L, a.scale,
-                                                                                      w.data<T>());
-      UVIC_LAUNCHED();
+      launch(ctx, {static_cast<unsigned>(rows)}, softmax_kernel<T>, s.data<float>(), L, a.scale, w.data<T>());
     });
     product(ctx, {.a = matrix(w), .b = matrix(a.v), .c = matrix(o.rows(begin, begin + rows))});
   }
