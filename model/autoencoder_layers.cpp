@@ -15,8 +15,7 @@ constexpr int64_t kStripBytes = 4 << 20, kGpuStripBytes = 64 << 20, kFewestRows 
 
 int64_t strip_rows(const Work& work, const FeatureMap& y, int64_t C) {
   if (work.tile > 0) return work.tile;
-  const int64_t bytes = work.ctx.device().kind == DeviceKind::cuda ? kGpuStripBytes : kStripBytes;
-  return std::max(kFewestRows, bytes / (y.w * C * static_cast<int64_t>(sizeof(float))));
+  return std::max(kFewestRows, strip_bytes(work.ctx) / (y.w * C * static_cast<int64_t>(sizeof(float))));
 }
 
 // Calls f(first, count) for y's strips, in a scope of its own each.
@@ -41,6 +40,8 @@ PackedConv packed(const Parameters& p, const std::string& name, const Conv::Size
 }
 
 }  // namespace
+
+int64_t strip_bytes(const Context& ctx) { return ctx.device().kind == DeviceKind::cuda ? kGpuStripBytes : kStripBytes; }
 
 GroupNorm::GroupNorm(const Parameters& p, const std::string& name, int64_t C, int64_t group_count, double epsilon)
     : groups(group_count), eps(epsilon) {

@@ -73,8 +73,8 @@ MapSums map_sums(Context& ctx, const FeatureMap& x, int64_t most) {
   const int64_t C = x.channels, pixels = x.h * x.w, run = std::max<int64_t>(64, (pixels + most - 1) / most);
   const int64_t runs = (pixels + run - 1) / run, tiles = (C + kWarp - 1) / kWarp;
   double* sums = ctx.empty(DType::f64, {x.B, runs, K, C}).template data<double>();
-  const dim3 grid(static_cast<unsigned>(x.B * tiles), static_cast<unsigned>(runs));
-  launch(ctx, {grid}, map_sums_kernel<K, T>, device_map<T>(x), C, tiles, run, sums);
+  launch(ctx, {{static_cast<unsigned>(x.B * tiles), static_cast<unsigned>(runs)}}, map_sums_kernel<K, T>,
+         device_map<T>(x), C, tiles, run, sums);
   return {sums, runs};
 }
 

@@ -252,12 +252,13 @@ void meet_warp(const char* what, unsigned mask, void* data, void (*act)(const La
 
 std::string place() {
   if (!block.grid) return {};
-  char at[96];
-  std::snprintf(at, sizeof at, ", block (%u, %u, %u)", blockIdx.x, blockIdx.y, blockIdx.z);
-  std::string text = "kernel ";
-  text.append(name_of_code(block.grid->kernel)).append(at);
-  if (block.now >= 0) text.append(", thread ").append(std::to_string(block.now));
-  return text.append(": ");
+  std::string at = "kernel " + name_of_code(block.grid->kernel) + ", block ";
+  const auto number = [](const uint3& i) {
+    return std::string("(") + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
+  };
+  at += number(blockIdx);
+  if (block.now >= 0) at += ", thread " + std::to_string(block.now);
+  return at + ": ";
 }
 
 }  // namespace emulated_gpu

@@ -106,6 +106,11 @@ cudaError_t cudaSetDevice(int index) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device < 0 || device >= device_count()) return record(cudaErrorInvalidDevice);
+  *properties = {"emulated GPU"};
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int index) {
   if (index < 0 || index >= device_count()) return record(cudaErrorInvalidDevice);
   switch (attribute) {
