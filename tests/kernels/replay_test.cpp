@@ -35,7 +35,7 @@ class ReplayTest : public ::testing::TestWithParam<Where> {
   int calls = 0;
   Replay replay;
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, ReplayTest, ::testing::ValuesIn(devices({DType::f32})), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, ReplayTest, ::testing::ValuesIn(everywhere_and_gpu({DType::f32})), where_name);
 
 TEST_P(ReplayTest, DoesWhatTheWorkDoesWithWhatIsInMemoryThen) {
   const OwnedTensor x = there({5, 7}, 4), y = there({5, 9}, 5), want = there({5, 9}, 6);
