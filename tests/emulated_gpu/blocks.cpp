@@ -58,9 +58,9 @@ class Waiters {
 struct Block {
   const Grid* grid = nullptr;
   std::vector<Thread> threads;
-  std::vector<int> order;      // of threads that are to begin, the last one first
-  std::vector<int> unstarted;  // likewise
-  Waiters can_go_on;           // they waited
+  std::vector<int> order;         // of threads that are to begin, the last one first
+  std::vector<int> unstarted;     // likewise
+  Waiters can_go_on;              // they waited
   std::vector<unsigned> in_warp;  // for each warp, lanes that wait for others
   size_t at_barrier = 0, returned = 0;
   int votes = 0;
@@ -214,8 +214,7 @@ Meeting meet_block(const char* what, bool vote) {
   block.votes = 0;
   block.at_barrier = 0;
   for (size_t i = 0; i < block.threads.size(); ++i) {
-    if (!is_same(block.threads[i].what, what))
-      stop("is at %s, and thread %zu at %s", what, i, block.threads[i].what);
+    if (!is_same(block.threads[i].what, what)) stop("is at %s, and thread %zu at %s", what, i, block.threads[i].what);
     if (static_cast<int>(i) != block.now) release(i);
   }
   return block.meeting;
@@ -241,7 +240,8 @@ void meet_warp(const char* what, unsigned mask, void* data, void (*act)(const La
     if (!(mask >> i & 1)) continue;
     const Thread& other = block.threads[first + i];
     if (!is_same(other.what, what) || other.mask != mask)
-      stop("is at %s with mask %08x, and thread %zu at %s with mask %08x", what, mask, first + i, other.what, other.mask);
+      stop("is at %s with mask %08x, and thread %zu at %s with mask %08x", what, mask, first + i, other.what,
+           other.mask);
     lanes.data[i] = other.data;
   }
   act(lanes);

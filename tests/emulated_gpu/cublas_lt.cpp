@@ -72,7 +72,8 @@ struct Problem {
     m = static_cast<int64_t>(d.rows), n = static_cast<int64_t>(d.columns);
     k = static_cast<int64_t>(ta ? a.rows : a.columns);
     const auto is = [](uint64_t x, int64_t y) { return static_cast<int64_t>(x) == y; };
-    if (!is(ta ? a.columns : a.rows, m) || !is(tb ? b.rows : b.columns, n) || !is(tb ? b.columns : b.rows, k)) return false;
+    if (!is(ta ? a.columns : a.rows, m) || !is(tb ? b.rows : b.columns, n) || !is(tb ? b.columns : b.rows, k))
+      return false;
     if (c.rows != d.rows || c.columns != d.columns) return false;
     const bool has_types = a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F);
     if (desc.epilogue == CUBLASLT_EPILOGUE_BIAS)

@@ -4,7 +4,8 @@
 // "emulated". Names, values and contracts are NVIDIA's. What is stricter here:
 //   - Work of a stream is done only when something waits for it, so that a missing wait shows.
 //   - Device memory cannot be read by the host: it ends the program, with a line that says where.
-//   - What no GPU could do (a barrier that not all threads reach, a kernel given a pointer to host memory) ends it, too.
+//   - What no GPU could do (a barrier that not all threads reach, a kernel given a pointer to host memory) ends it,
+//   too.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,15 +15,15 @@
 
 #include "device_functions.h"
 
-#define EMULATED_CUDA_ERRORS(X)                                                     \
-  X(cudaSuccess, 0, "no error")                                                     \
-  X(cudaErrorInvalidValue, 1, "invalid argument")                                   \
-  X(cudaErrorMemoryAllocation, 2, "out of memory")                                  \
-  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")             \
-  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                   \
-  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                          \
+#define EMULATED_CUDA_ERRORS(X)                                                         \
+  X(cudaSuccess, 0, "no error")                                                         \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                                       \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                                      \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                 \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                       \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                              \
   X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available on the device") \
-  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                 \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                     \
   X(cudaErrorNotReady, 600, "device not ready")
 
 enum cudaError_t {
@@ -131,12 +132,13 @@ template <class... Params, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
   static_assert((sizeof(Params) + ... + 0) <= 4096, "older GPUs take 4 KB of parameters");
   std::tuple<Params...> params(std::forward<Args>(args)...);
-  std::apply([](Params&... p) { (__builtin_clear_padding(&p), ...); }, params);  // may hold what once was a pointer
   return std::apply(
-      [&](const Params&... p) {
+      [&](Params&... p) {
+        (__builtin_clear_padding(&p), ...);  // else it may look like a pointer
         const emulated_gpu::Parameter all[] = {{&p, sizeof p}..., {nullptr, 0}};
-        return emulated_gpu::launch(*config, reinterpret_cast<const void*>(kernel),
-                                    [kernel, params] { std::apply(kernel, params); }, all, sizeof...(Params));
+        return emulated_gpu::launch(
+            *config, reinterpret_cast<const void*>(kernel), [kernel, params] { std::apply(kernel, params); }, all,
+            sizeof...(Params));
       },
       params);
 }

@@ -56,7 +56,8 @@ void begin() {
 
 Fiber* new_fiber(void (*body)()) {
   first_body = body;  // the same for all
-  void* pages = mmap(nullptr, kStack + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* pages =
+      mmap(nullptr, kStack + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pages == MAP_FAILED || mprotect(pages, kPage, PROT_NONE) != 0) std::abort();
   char* const bottom = static_cast<char*>(pages) + kPage;
   // A function begins 8 bytes below a multiple of 16.

@@ -11,7 +11,7 @@
 
 namespace emulated_gpu {
 
-constexpr int kPinned = -1;  // in place of a GPU's index
+constexpr int kPinned = -1;                   // in place of a GPU's index
 constexpr size_t kMemory = size_t{16} << 30;  // of a GPU
 
 // GPUs there are: UVIC_GPUS, or 1.
@@ -21,14 +21,14 @@ int device_count();
 struct Allocation {
   char* data;
   size_t bytes;
-  int device;                     // or kPinned
-  char* pages;                    // reserved: a page that cannot be touched, those that hold data at their end, another
+  int device;   // or kPinned
+  char* pages;  // reserved: a page that cannot be touched, those that hold data at their end, another
   size_t page_bytes;
 };
 // The allocation that holds p, or ends there; null if none does.
 const Allocation* find(const void* p);
-// Whether [p, p + bytes) lies inside one allocation that GPU device reaches. What holds for every pointer that a library
-// is given.
+// Whether [p, p + bytes) lies inside one allocation that GPU device reaches. What holds for every pointer that a
+// library is given.
 bool reaches(int device, const void* p, size_t bytes);
 void* allocate(int device, size_t bytes);  // null where there is no more
 bool release(int device, void* data);      // false if it is the start of no allocation there

@@ -41,9 +41,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   if (config.dynamicSmemBytes > (limit == shared_limits.end() ? kSharedUnasked : limit->second))
     return record(cudaErrorInvalidValue);
   check_parameters(device, kernel, parameters, count);
-  return record(enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] {
-    run(grid);
-  }));
+  return record(
+      enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] { run(grid); }));
 }
 
 namespace {
