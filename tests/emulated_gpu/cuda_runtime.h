@@ -157,7 +157,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   std::tuple<Params...> params(std::forward<Args>(args)...);
   return std::apply(
       [&](Params&... p) {
-        (__builtin_clear_padding(&p), ...);  // whatever lies there may look like a pointer
+        (__builtin_clear_padding(&p), ...);  // else it may look like a pointer
         const emulated_gpu::Parameter all[] = {{&p, sizeof p}..., {nullptr, 0}};
         return emulated_gpu::launch(
             *config, reinterpret_cast<const void*>(kernel), [kernel, params] { std::apply(kernel, params); }, all,

@@ -108,7 +108,7 @@ std::string describe(const void* p) {
   return "memory that is none of a GPU's";
 }
 
-// Any 8 bytes that are the address of mapped memory are taken for a pointer.
+// Any 8 bytes that are the address of mapped memory are taken for a pointer; padding has been cleared.
 void check_parameters(int device, const void* kernel, const Parameter* parameters, size_t count) {
   for (size_t i = 0; i < count; ++i)
     for (size_t at = 0; at + sizeof(void*) <= parameters[i].bytes; at += sizeof(void*)) {

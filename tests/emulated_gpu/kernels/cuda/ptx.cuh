@@ -20,8 +20,7 @@ void load_matrices(uint32_t (&to)[4], const bf16* row) {
       return uint32_t{lane(8 * matrix + (transposed ? c : r)).row[transposed ? r : c].bits};
     };
     for (int l = 0; l < 32; ++l)
-      for (int i = 0; i < 4; ++i)
-        lane(l).to[i] = element(i, l / 4, l % 4 * 2) | element(i, l / 4, l % 4 * 2 + 1) << 16;
+      for (int i = 0; i < 4; ++i) lane(l).to[i] = element(i, l / 4, l % 4 * 2) | element(i, l / 4, l % 4 * 2 + 1) << 16;
   });
 }
 
