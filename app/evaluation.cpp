@@ -6,17 +6,19 @@
 #include "app/metrics/frechet.h"
 #include "app/preview.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
 
-FeatureOptions options_of(const EvalConfig& c, int threads) {
+FeatureOptions options_of(const EvalConfig& c, const Context& ctx) {
   return {.network = c.network,
           .protocol = protocol_of_name(c.protocol),
           .pool = pool_of_name(c.pool),
           .unit = c.unit_range,
           .batch = c.batch,
-          .threads = threads,
+          .device = ctx.device(),
+          .threads = ctx.threads(),
           .progress = Progress::Style::quiet};  // a bar of its own would break the run's
 }
 
@@ -48,10 +50,11 @@ class TrainedImages : public ImageSource {
     const Tensor pixels = ctx_.empty(DType::u8, {n, m.img_size, m.img_size, 3});
     generator_.generate(ctx_, {.seeds = seeds, .labels = labels}, x);
     image_to_pixels(ctx_, x, pixels);
+    const OwnedTensor read = on_host(ctx_, pixels);
     first_ = first;
     images_.clear();
     for (int64_t i = 0; i < n; ++i) {
-      const uint8_t* rgb = pixels.rows(i, i + 1).data<uint8_t>();
+      const uint8_t* rgb = read.tensor.rows(i, i + 1).data<uint8_t>();
       images_.push_back({m.img_size, m.img_size, {rgb, rgb + pixels.numel() / n}});
     }
   }
@@ -65,10 +68,10 @@ class TrainedImages : public ImageSource {
 
 }  // namespace
 
-Evaluation::Evaluation(const RunConfig& config, int threads) : config_(config) {
+Evaluation::Evaluation(const RunConfig& config, const Context& ctx) : config_(config) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
-  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, threads));
+  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, ctx));
   const FeatureKind &own = extractor_->kind(), &theirs = reference_.kind;
   UVIC_CHECK(theirs.protocol.empty() || own == theirs, "eval.stats ", config_.eval.stats, " is of protocol ",
              theirs.protocol, ", network ", theirs.network.substr(0, 8), ", ", theirs.pool, " pool; eval says ",

@@ -16,9 +16,9 @@ namespace uvic {
 // same bits as one without.
 class Evaluation {
  public:
-  // Reads statistics and network, so that what is wrong with them ends the run before its first step. threads: of this
-  // process; 0: all. Throws Error.
-  Evaluation(const RunConfig& config, int threads);
+  // Reads statistics and network, so that what is wrong with them ends the run before its first step. Features are made
+  // where ctx, the run's, is. Throws Error.
+  Evaluation(const RunConfig& config, const Context& ctx);
   ~Evaluation();
 
   // Whether config asks for one after so many steps: every eval.fid_every, and the last.

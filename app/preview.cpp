@@ -5,6 +5,7 @@
 #include "app/image_io.h"
 #include "app/loaded_model.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 
@@ -16,12 +17,12 @@ GeneratorOptions preview_options(const RunConfig& config) {
   return options;
 }
 
-Previews::Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run)
+Previews::Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run, Device device)
     : config_(config),
       on_(config.sample.every > 0 && config.sample.count > 0 && config.model.condition() != Condition::text) {
   if (!on_ || !makes_latents(info)) return;
   try {
-    latents_.emplace(info, run, dtype_of_name(config.train.dtype), LatentOptions{});
+    latents_.emplace(info, run, dtype_of_name(config.train.dtype, device), LatentOptions{});
   } catch (const Error& e) {
     std::fprintf(stderr, "uvic-train: no previews: %s\n", e.what());
     on_ = false;
@@ -51,7 +52,8 @@ void Previews::write(Context& ctx, TrainedModel& model, const Schedule& schedule
   const Tensor images = latents_ ? latents_->decode(ctx, x) : x;
   const Tensor pixels = ctx.empty(DType::u8, {c.count, images.dim(2), images.dim(3), 3});
   image_to_pixels(ctx, images, pixels);
-  Image grid = make_grid(pixels, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
+  const OwnedTensor read = on_host(ctx, pixels);
+  Image grid = make_grid(read.tensor, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
   std::filesystem::create_directories(path.parent_path());
   write_png(path, grid.tensor());
 }

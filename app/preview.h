@@ -20,8 +20,8 @@ class Previews {
  public:
   // There are none for sample.every or sample.count 0, nor for networks with text conditions, nor for one on latents
   // whose autoencoder is not found: which is said on stderr, and no reason not to train. info: of the model in the
-  // making; run: its folder. config must outlive this.
-  Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run);
+  // making; run: its folder; device: the run's. config must outlive this.
+  Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run, Device device);
 
   bool due(int64_t step) const;
   // Writes a grid to path. The store goes through Role::ema and is back in Role::master after; the tensors lie in ctx's
