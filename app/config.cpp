@@ -115,8 +115,7 @@ void validate(const RunConfig& c) {
   if (c.eval.fid_every > 0) {
     UVIC_CHECK(!c.eval.stats.empty(), "eval.fid_every is ", c.eval.fid_every,
                ", which needs eval.stats, a file that `uvic-fid ref` writes");
-    UVIC_CHECK(c.model.in_chans == 3 && c.model.condition() != Condition::text, "eval.fid_every is ", c.eval.fid_every,
-               ", which needs a model of RGB images without text");
+    UVIC_CHECK(!text, "eval.fid_every is ", c.eval.fid_every, ", which needs a model without text");
   }
   for (size_t i = 0; i < c.data.classes.size(); ++i)
     UVIC_CHECK(std::find(c.data.classes.begin(), c.data.classes.begin() + static_cast<std::ptrdiff_t>(i),

@@ -10,6 +10,7 @@
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
 #include "model/io/convert.h"
+#include "model/text/unicode.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -44,6 +45,7 @@ class TextEncoding {
   bool own(int shard) const { return shard % processes_.size() == processes_.rank() && !writer_.whole(shard); }
   int64_t captions(Rows items) const;
   ShardPlan plan() const;
+  void note_broken_text() const;
   void note_cut(const std::string& line);
   // Overwrites out [N, T, D], of the dtype that is stored.
   void embed(std::span<const std::string> texts, Tensor out);
@@ -82,6 +84,18 @@ ShardPlan TextEncoding::plan() const {
                    {"dtype", name_of(request_.dtype)},
                    {"working_dtype", name_of(request_.working)},
                    {"captions_sha256", sha256_of_file(request_.captions)}}};
+}
+
+// Of the published tokenizers' U+FFFD nobody would know that it was a letter of Latin-1.
+void TextEncoding::note_broken_text() const {
+  int64_t broken = 0;
+  std::string example;
+  for (const Captions& item : items_)
+    for (const std::string& text : item.texts)
+      if (!text::decode_utf8_strictly(text) && broken++ == 0) example = text;
+  if (broken > 0)
+    progress_->say(concat(request_.captions.string(), ": ", broken, " captions are not UTF-8, the first is ",
+                          quote(example), "; what is not becomes U+FFFD"));
 }
 
 void TextEncoding::note_cut(const std::string& line) {
@@ -140,6 +154,7 @@ EncodeTextOutcome TextEncoding::run() {
                     processes_.first() ? request_.progress : Progress::Style::quiet);
   progress_ = &progress;
   if (outcome.kept > 0) progress.say(concat("kept ", outcome.kept, " whole shards in ", request_.out.string()));
+  note_broken_text();
   bool stopped = false;
   for (int shard = 0; shard < writer_.shards() && !stopped; ++shard)
     if (own(shard)) stopped = !encode_shard(shard);

@@ -14,7 +14,7 @@ struct EncodeTextRequest {
   std::filesystem::path captions;  // as read_captions takes it
   std::filesystem::path out;
   std::filesystem::path text_encoder, tokenizer;  // as TextTower's
-  DType dtype = DType::f32;                       // that contexts are stored in: f32 or bf16
+  DType dtype = DType::f32;                       // that contexts are stored in: f32, f16 or bf16
   DType working = DType::f32;                     // of the text encoder: f32 or bf16
   double shard_mb = 64;                           // megabytes (10^6) of a shard, about
   Device device;

@@ -2,11 +2,7 @@
 
 #include <algorithm>
 
-#include "app/generator.h"
 #include "app/metrics/frechet.h"
-#include "app/preview.h"
-#include "kernels/ops/pointwise.h"
-#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
@@ -25,10 +21,11 @@ FeatureOptions options_of(const EvalConfig& c, const Context& ctx) {
 // Images of the weights in use, in batches as they are asked for.
 class TrainedImages : public ImageSource {
  public:
-  TrainedImages(Context& ctx, const RunConfig& config, const TrainedModel& model, const Schedule& schedule)
-      : ctx_(ctx), config_(config), generator_(model.net, schedule, preview_options(config)) {}
+  TrainedImages(Context& ctx, const EvalConfig& config, const RunImages& images, const UViC& net,
+                const Schedule& schedule)
+      : ctx_(ctx), config_(config), source_(images), net_(net), schedule_(schedule) {}
 
-  int64_t size() const override { return config_.eval.num_images; }
+  int64_t size() const override { return config_.num_images; }
   bool heavy() const override { return true; }
   std::function<Image()> fetch(int64_t i) override {
     if (i < first_ || i >= first_ + static_cast<int64_t>(images_.size())) make(i);
@@ -37,38 +34,32 @@ class TrainedImages : public ImageSource {
 
  private:
   void make(int64_t first) {
-    auto scope = ctx_.scope("evaluation");
-    const UViCConfig& m = config_.model;
-    const int64_t n = std::min<int64_t>(config_.eval.batch, size() - first);
-    std::vector<uint64_t> seeds;
-    std::vector<int32_t> labels;
-    for (int64_t i = first; i < first + n; ++i) {
-      seeds.push_back(config_.sample.seed + static_cast<uint64_t>(i));
-      if (m.num_classes > 0) labels.push_back(static_cast<int32_t>(i % m.real_classes()));
-    }
-    const Tensor x = ctx_.empty(DType::f32, {n, 3, m.img_size, m.img_size});
-    const Tensor pixels = ctx_.empty(DType::u8, {n, m.img_size, m.img_size, 3});
-    generator_.generate(ctx_, {.seeds = seeds, .labels = labels}, x);
-    image_to_pixels(ctx_, x, pixels);
-    const OwnedTensor read = on_host(ctx_, pixels);
+    const auto scope = ctx_.scope("evaluation");
+    const int64_t n = std::min<int64_t>(config_.batch, size() - first);
+    const OwnedTensor made = source_.make(ctx_, net_, schedule_, first, n);
+    const Tensor pixels = made.tensor;
     first_ = first;
     images_.clear();
     for (int64_t i = 0; i < n; ++i) {
-      const uint8_t* rgb = read.tensor.rows(i, i + 1).data<uint8_t>();
-      images_.push_back({m.img_size, m.img_size, {rgb, rgb + pixels.numel() / n}});
+      const uint8_t* rgb = pixels.rows(i, i + 1).data<uint8_t>();
+      images_.push_back(
+          {static_cast<int>(pixels.dim(1)), static_cast<int>(pixels.dim(2)), {rgb, rgb + pixels.numel() / n}});
     }
   }
 
   Context& ctx_;
-  const RunConfig& config_;
-  Generator generator_;
+  const EvalConfig& config_;
+  const RunImages& source_;
+  const UViC& net_;
+  const Schedule& schedule_;
   int64_t first_ = 0;          // of images_
   std::vector<Image> images_;  // the batch made last
 };
 
 }  // namespace
 
-Evaluation::Evaluation(const RunConfig& config, const Context& ctx) : config_(config) {
+Evaluation::Evaluation(const RunConfig& config, const RunImages* images, const Context& ctx)
+    : config_(config), images_(images) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
   extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, ctx));
@@ -89,7 +80,7 @@ bool Evaluation::due(int64_t step) const {
 
 LogFields Evaluation::run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes,
                           const std::function<bool()>& stop) {
-  TrainedImages images(ctx, config_, model, schedule);
+  TrainedImages images(ctx, config_.eval, *images_, model.net, schedule);
   model.store.use(ctx, Role::ema);
   const FeatureSet set = extractor_->extract(images, images.size(), {.stop = stop}, processes, "evaluation");
   model.store.use(ctx, Role::master);

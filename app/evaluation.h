@@ -3,11 +3,10 @@
 #include <functional>
 #include <memory>
 
-#include "app/config.h"
 #include "app/log.h"
 #include "app/metrics/features.h"
+#include "app/run_images.h"
 #include "app/train_step.h"
-#include "sampler/schedule.h"
 
 namespace uvic {
 
@@ -16,9 +15,9 @@ namespace uvic {
 // same bits as one without.
 class Evaluation {
  public:
-  // Reads statistics and network, so that what is wrong with them ends the run before its first step. Features are made
-  // where ctx, the run's, is. Throws Error.
-  Evaluation(const RunConfig& config, const Context& ctx);
+  // Reads statistics and network, so that what is wrong with them ends the run before its first step. images: null only
+  // if config asks for no FID; they must outlive this. Features are made where ctx, the run's, is. Throws Error.
+  Evaluation(const RunConfig& config, const RunImages* images, const Context& ctx);
   ~Evaluation();
 
   // Whether config asks for one after so many steps: every eval.fid_every, and the last.
@@ -32,6 +31,7 @@ class Evaluation {
 
  private:
   const RunConfig config_;
+  const RunImages* images_;
   Statistics reference_;
   std::unique_ptr<FeatureExtractor> extractor_;
 };

@@ -90,7 +90,8 @@ class Run {
   TrainState state_;
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
-  std::optional<Previews> previews_;
+  std::optional<RunImages> images_;
+  Previews previews_;
   std::unique_ptr<BatchLoader> loader_;
   Evaluation evaluation_;
   double loss_ = 0;
@@ -113,6 +114,8 @@ Run::Run(const TrainRequest& request)
       state_(resume()),
       progress_("train", "step", config_.train.max_steps,
                 processes_.first() ? request.progress : Progress::Style::quiet, state_.step),
+      images_(RunImages::if_wanted(config_, info_, folder_.path(), request.device, processes_.first())),
+      previews_(config_, images_ ? &*images_ : nullptr),
       loader_(data_.load({.batch_size = config_.train.batch_size,
                           .image_size = config_.model.img_size,
                           .seed = config_.train.seed,
@@ -120,12 +123,11 @@ Run::Run(const TrainRequest& request)
                           .sample_shift = state_.samples - state_.step * config_.train.batch_size,
                           .rows = rows_,
                           .memory = host_memory_for(request.device)})),
-      evaluation_(config_, ctx_) {
+      evaluation_(config_, images_ ? &*images_ : nullptr, ctx_) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
   folder_.begin(state_);
   log_.emplace(request.out, config_, ctx_, state_);
-  previews_.emplace(config_, info_, folder_.path(), request.device);
   for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
@@ -203,9 +205,9 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
   char note[32];
   std::snprintf(note, sizeof note, "loss %.4f", loss_);
   progress_.update(state_.step, note);
-  if (!previews_->due(state_.step)) return;
+  if (!previews_.due(state_.step)) return;
   const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
-  previews_->write(ctx_, model_, schedule_, grid);
+  previews_.write(ctx_, model_, schedule_, grid);
   log_->preview(state_.step, grid);
 }
 

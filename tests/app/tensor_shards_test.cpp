@@ -1,5 +1,7 @@
 #include "app/data/tensor_shards.h"
 
+#include <zlib.h>
+
 #include <numeric>
 
 #include "tests/app/image_fixtures.h"
@@ -106,6 +108,55 @@ TEST_F(TensorShardsTest, ADamagedShardIsRefusedByNameAndMadeAgain) {
   write(writer, 1);
   EXPECT_TRUE(read_text(shard) == want);
   EXPECT_EQ(TensorShards(out, "images").items(), 9);
+}
+
+// A disk that gives back another byte changes no size.
+TEST_F(TensorShardsTest, ChecksumsFindAChangedByte) {
+  const fs::path out = dir_ / "out", shard = out / "images-000001.safetensors";
+  write_all(out);
+  EXPECT_TRUE(TensorShards(out, "images").damage(2).empty());
+  const std::string want = read_text(shard);
+  const auto changed = [&](size_t at) {
+    std::string bytes = want;
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    write_text(shard, bytes);
+    const std::vector<std::string> lines = TensorShards(out, "images").damage(2);
+    return lines.size() == 1 ? lines[0] : concat(lines.size(), " lines");
+  };
+  float x[2] = {7, 70};
+  EXPECT_EQ(changed(want.find(std::string(reinterpret_cast<char*>(x), sizeof x))),
+            shard.string() + ": x changed since it was written");
+  EXPECT_EQ(changed(want.rfind("item7")), shard.string() + ": names changed since it was written");
+  // Whole, and of the same size, but of another data set: the index knows its checksums.
+  std::string other = want;
+  other[want.rfind("item7")] = 'I';
+  write_text(shard, other);
+  const auto crc = [](const std::string& text) {
+    return std::to_string(::crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+  };
+  const std::string mine = crc("item4\nitem6\nitem7\n"), theirs = crc("item4\nitem6\nItem7\n");
+  ASSERT_EQ(mine.size(), theirs.size());
+  other.replace(other.find(mine), mine.size(), theirs);
+  write_text(shard, other);
+  EXPECT_NE(error_of([&] { TensorShards(out, "images"); }).find("is not the shard that images.json means: crc32"),
+            std::string::npos);
+}
+
+TEST_F(TensorShardsTest, NumbersThatAreNotFiniteAreNotWritten) {
+  ShardPlan p = plan();
+  p.items = 1;
+  TensorShardWriter writer(dir_ / "out", p);
+  float x[] = {1, INFINITY};
+  uint16_t half[] = {float_to_half(1e5f)};
+  const auto written = [&](Tensor t) {
+    return error_of([&] { writer.write(0, {.names = {"a"}, .tensors = {{"moments", t}}}); });
+  };
+  EXPECT_NE(written(Tensor(x, DType::f32, {1, 2})).find("000000.safetensors: a number of \"moments\" would not be"),
+            std::string::npos);
+  EXPECT_NE(written(Tensor(half, DType::f16, {1, 1})).find("would not be finite"), std::string::npos);
+  EXPECT_FALSE(writer.whole(0));
+  writer.write(0, {.names = {"a"}, .tensors = {{"moments", Tensor(x, DType::f32, {1, 1})}}});
+  EXPECT_TRUE(writer.whole(0));
 }
 
 TEST_F(TensorShardsTest, WhatIsNotWholeIsRefused) {
