@@ -73,7 +73,7 @@ inline std::string device_name(const ::testing::TestParamInfo<Device>& info) {
 inline std::string where_name(const ::testing::TestParamInfo<Where>& info) { return label(info.param); }
 
 // ---- tensors on the host ------------------------------------------------------------------------------------------
-inline double at(Tensor t, int64_t i) {
+inline double element(Tensor t, int64_t i) {
   switch (t.dtype()) {
     case DType::f32: return static_cast<const float*>(t.raw())[i];
     case DType::bf16: return to_float(static_cast<const bf16*>(t.raw())[i]);
@@ -81,8 +81,13 @@ inline double at(Tensor t, int64_t i) {
     case DType::i64: return static_cast<double>(static_cast<const int64_t*>(t.raw())[i]);
     case DType::i32: return static_cast<const int32_t*>(t.raw())[i];
     case DType::u8: return static_cast<const uint8_t*>(t.raw())[i];
-    default: throw Error("test::at: dtype " + std::string(name_of(t.dtype())));
+    default: throw Error("test::element: dtype " + std::string(name_of(t.dtype())));
   }
+}
+
+inline double at(Tensor t, int64_t i) {
+  settle();
+  return element(t, i);
 }
 
 // Of a tensor anywhere: a GPU's own memory, too.
@@ -94,7 +99,7 @@ inline std::vector<double> values(Tensor t) {
     t = copied.tensor;
   }
   std::vector<double> v(static_cast<size_t>(t.numel()));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = at(t, static_cast<int64_t>(i));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = element(t, static_cast<int64_t>(i));
   return v;
 }
 

@@ -213,9 +213,8 @@ void match_deviation(Context& ctx, Tensor reference, double share, Tensor x) {
   with_exact(x.dtype(), [&](auto element) {
     using T = decltype(element);
     const int64_t B = x.dim(0);
-    match_deviation_kernel<T><<<static_cast<unsigned>(B), kThreads, 0, state(ctx).stream>>>(reference.data<T>(), share,
-                                                                                            x.numel() / B, x.data<T>());
-    UVIC_LAUNCHED();
+    launch(ctx, {static_cast<unsigned>(B)}, match_deviation_kernel<T>, reference.data<T>(), share, x.numel() / B,
+           x.data<T>());
   });
 }
 
