@@ -16,8 +16,8 @@ namespace uvic {
 class Evaluation {
  public:
   // Reads statistics and network, so that what is wrong with them ends the run before its first step. images: null only
-  // if config asks for no FID; they must outlive this. threads: of this process; 0: all. Throws Error.
-  Evaluation(const RunConfig& config, const RunImages* images, int threads);
+  // if config asks for no FID; they must outlive this. Features are made where ctx, the run's, is. Throws Error.
+  Evaluation(const RunConfig& config, const RunImages* images, const Context& ctx);
   ~Evaluation();
 
   // Whether config asks for one after so many steps: every eval.fid_every, and the last.

@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/fid_report.h"
+#include "app/loaded_model.h"
 #include "app/sample_options.h"
 
 int main(int argc, char** argv) {
@@ -67,7 +68,10 @@ int main(int argc, char** argv) {
     r.features.protocol = protocol_of_name(protocol);
     r.features.pool = pool_of_name(pool);
     r.sample.progress = Progress::Style::quiet;
-    Processes processes(world_from_environment());
+    const World world = world_from_environment();
+    r.features.device = device_of_name(r.sample.device, world);
+    r.sample.device = r.features.device.str();
+    Processes processes(world);
     if (const int threads = r.sample.threads > 0 ? r.sample.threads : processes.threads(); threads > 0)
       r.features.threads = r.sample.threads = threads;
     if (r.features.decode_threads == 0) r.features.decode_threads = r.features.threads;

@@ -14,9 +14,9 @@ void Previews::write(Context& ctx, TrainedModel& model, const Schedule& schedule
   const UViCConfig& m = config_.model;
   const auto scope = ctx.scope("preview");
   model.store.use(ctx, Role::ema);
-  const Tensor pixels = images_->make(ctx, model.net, schedule, 0, config_.sample.count);
+  const OwnedTensor pixels = images_->make(ctx, model.net, schedule, 0, config_.sample.count);
   model.store.use(ctx, Role::master);
-  Image grid = make_grid(pixels, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
+  Image grid = make_grid(pixels.tensor, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
   std::filesystem::create_directories(path.parent_path());
   write_png(path, grid.tensor());
 }

@@ -4,6 +4,7 @@
 
 #include "app/loaded_model.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 
@@ -15,9 +16,9 @@ GeneratorOptions preview_options(const RunConfig& config) {
   return options;
 }
 
-RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run)
+RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run, Device device)
     : config_(config) {
-  if (makes_latents(info)) latents_.emplace(info, run, dtype_of_name(config.train.dtype), LatentOptions{});
+  if (makes_latents(info)) latents_.emplace(info, run, dtype_of_name(config.train.dtype, device), LatentOptions{});
 }
 
 bool RunImages::previews_wanted(const RunConfig& config) {
@@ -25,11 +26,11 @@ bool RunImages::previews_wanted(const RunConfig& config) {
 }
 
 std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const ModelInfo& info,
-                                              const std::filesystem::path& run, bool first) {
+                                              const std::filesystem::path& run, Device device, bool first) {
   const bool fids = config.eval.fid_every > 0;
   if (!fids && !(first && previews_wanted(config))) return std::nullopt;
   try {
-    return std::make_optional<RunImages>(config, info, run);
+    return std::make_optional<RunImages>(config, info, run, device);
   } catch (const Error& e) {
     if (fids) throw;
     std::fprintf(stderr, "uvic-train: no previews: %s\n", e.what());
@@ -37,7 +38,8 @@ std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const Mod
   }
 }
 
-Tensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, int64_t first, int64_t count) const {
+OwnedTensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, int64_t first,
+                            int64_t count) const {
   const UViCConfig& m = config_.model;
   const int64_t side = m.img_size * (latents_ ? latents_->factor() : 1);
   const Tensor pixels = ctx.empty(DType::u8, {count, side, side, 3});
@@ -51,7 +53,7 @@ Tensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, 
   const Tensor x = ctx.empty(DType::f32, {count, m.in_chans, m.img_size, m.img_size});
   Generator(net, schedule, preview_options(config_)).generate(ctx, {.seeds = seeds, .labels = labels}, x);
   image_to_pixels(ctx, latents_ ? latents_->decode(ctx, x) : x, pixels);
-  return pixels;
+  return on_host(ctx, pixels);
 }
 
 }  // namespace uvic
