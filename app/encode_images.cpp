@@ -5,6 +5,7 @@
 #include <future>
 #include <optional>
 
+#include "app/data/folder_lock.h"
 #include "app/data/pack_log.h"
 #include "app/data/tensor_shards.h"
 #include "app/dataset.h"
@@ -58,7 +59,9 @@ class ImageEncoder {
         means_(request.means || autoencoder_->is_tiny()),
         latent_({autoencoder_->latent_channels() * (means_ ? 1 : 2), side(), side()}),
         plan_(plan()),
-        writer_(request.out, plan_) {}
+        writer_(request.out, plan_) {
+    if (processes.first()) lock_.emplace(request.out, "images");
+  }
 
   EncodeOutcome run();
 
@@ -81,7 +84,8 @@ class ImageEncoder {
   const Shape latent_;  // as stored, of one image
   const ShardPlan plan_;
   TensorShardWriter writer_;
-  int64_t done_ = 0;  // images of this process
+  std::optional<FolderLock> lock_;  // by the first process, for all of them
+  int64_t done_ = 0;                // images of this process
 };
 
 std::unique_ptr<Autoencoder> ImageEncoder::load() const {

@@ -1,8 +1,10 @@
 #include "app/encode_text.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "app/captions.h"
+#include "app/data/folder_lock.h"
 #include "app/data/tensor_shards.h"
 #include "app/sha256.h"
 #include "app/text_tower.h"
@@ -36,7 +38,9 @@ class TextEncoding {
         ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
         tower_(ctx_,
                {request.text_encoder, request.tokenizer, request.working, [this](const auto& s) { note_cut(s); }}),
-        writer_(request.out, plan()) {}
+        writer_(request.out, plan()) {
+    if (processes.first()) lock_.emplace(request.out, "text");
+  }
 
   EncodeTextOutcome run();
 
@@ -56,6 +60,7 @@ class TextEncoding {
   Context ctx_;
   TextTower tower_;
   TensorShardWriter writer_;
+  std::optional<FolderLock> lock_;  // by the first process, for all of them
   Progress* progress_ = nullptr;
   int64_t done_ = 0, cut_ = 0;  // captions of this process
 };
