@@ -21,7 +21,7 @@ Previews::Previews(Context& ctx, const RunConfig& config, const ModelInfo& info,
     convert(empty, null.tensor);
     texts_.emplace(data.contexts(config.sample.count), std::move(null));
   } catch (const Error& e) {
-    std::fprintf(stderr, "uvic-train: no previews: %s\n", e.what());
+    std::fprintf(stderr, "uvic-train: no previews: %s%s%s\n", e.what(), e.hint().empty() ? "" : "; ", e.hint().c_str());
     images_ = nullptr;
   }
 }

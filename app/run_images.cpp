@@ -9,7 +9,8 @@ namespace uvic {
 namespace fs = std::filesystem;
 namespace {
 
-// What files are missing is said with an option of uvic-sample, which uvic-train has not.
+// What files are missing is said with an option of uvic-sample, which uvic-train has not. run / "" is a folder's name
+// whether there is one yet or not.
 template <class F>
 auto with_hint(const char* hint, const F& f) {
   try {
@@ -31,7 +32,7 @@ GeneratorOptions preview_options(const RunConfig& config) {
 
 TextContext run_texts(Context& ctx, const RunConfig& config, const ModelInfo& info, const fs::path& run,
                       const std::vector<std::string>& prompts, const fs::path& file) {
-  SampleRequest request{.model = run, .prompts = prompts, .prompts_file = file};
+  SampleRequest request{.model = run / "", .prompts = prompts, .prompts_file = file};
   request.generator = preview_options(config);
   request.seeds.resize(static_cast<size_t>(file.empty() ? config.sample.count : config.eval.num_images));
   return with_hint("latents.text_encoder names it", [&] { return TextContext(ctx, request, info); });
@@ -40,7 +41,7 @@ TextContext run_texts(Context& ctx, const RunConfig& config, const ModelInfo& in
 RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const fs::path& run) : config_(config) {
   if (makes_latents(info))
     with_hint("latents.autoencoder names it",
-              [&] { return &latents_.emplace(info, run, dtype_of_name(config.train.dtype), LatentOptions{}); });
+              [&] { return &latents_.emplace(info, run / "", dtype_of_name(config.train.dtype), LatentOptions{}); });
 }
 
 bool RunImages::previews_wanted(const RunConfig& config) { return config.sample.every > 0 && config.sample.count > 0; }
@@ -53,7 +54,7 @@ std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const Mod
     return std::make_optional<RunImages>(config, info, run);
   } catch (const Error& e) {
     if (fids) throw;
-    std::fprintf(stderr, "uvic-train: no previews: %s\n", e.what());
+    std::fprintf(stderr, "uvic-train: no previews: %s; %s\n", e.what(), e.hint().c_str());
     return std::nullopt;
   }
 }
