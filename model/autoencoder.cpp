@@ -5,17 +5,13 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "model/io/finite.h"
 #include "model/kl_autoencoder.h"
 #include "model/tiny_autoencoder.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
 namespace {
-
-bool is_finite(Tensor t) {
-  const float* v = t.data<float>();
-  return std::all_of(v, v + t.numel(), [](float x) { return std::isfinite(x); });
-}
 
 void check_image(const char* what, const char* name, Tensor t, const Shape& wanted) {
   UVIC_CHECK(t && t.dtype() == DType::f32 && t.shape() == wanted, what, ": ", name, " is ", t.dtype(), ' ', t.shape(),
@@ -73,7 +69,7 @@ void Autoencoder::in_dtype(const char* what, Tensor from, Tensor to, const F& ru
   for (int64_t n = 0; n < from.dim(0); ++n) {
     const Tensor in = from.rows(n, n + 1), out = to.rows(n, n + 1);
     run(options_.dtype, in, out);
-    if (is_finite(out) || !is_finite(in)) continue;
+    if (all_finite(out) || !all_finite(in)) continue;
     UVIC_CHECK(options_.dtype != DType::f32, path_.string(), ": ", what, " gave a number that is not finite");
     options_.dtype = DType::f32;
     if (options_.warn)
