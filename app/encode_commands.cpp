@@ -120,6 +120,7 @@ EncodeCommand images_command(CLI::App& app) {
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
             const EncodeOutcome o = encode_images(request, processes);
+            ends_by_itself();
             if (!processes.first()) return o.interrupted ? kExitInterrupted : 0;
             return report("images", o.items, o.left_out, o.shards, o.kept, o.interrupted, given->as_json);
           }};
@@ -163,6 +164,7 @@ EncodeCommand text_command(CLI::App& app) {
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
             const EncodeTextOutcome o = encode_text(request, processes);
+            ends_by_itself();
             const int status = o.interrupted ? kExitInterrupted : 0;
             if (!processes.first()) return status;
             std::fprintf(stderr,

@@ -21,9 +21,9 @@ FeatureOptions options_of(const EvalConfig& c, const Context& ctx) {
 // Images of the weights in use, in batches as they are asked for.
 class TrainedImages : public ImageSource {
  public:
-  TrainedImages(Context& ctx, const EvalConfig& config, const RunImages& images, const UViC& net,
-                const Schedule& schedule)
-      : ctx_(ctx), config_(config), source_(images), net_(net), schedule_(schedule) {}
+  TrainedImages(Context& ctx, const EvalConfig& config, const RunImages& images, const TextContext* texts,
+                const UViC& net, const Schedule& schedule)
+      : ctx_(ctx), config_(config), source_(images), texts_(texts), net_(net), schedule_(schedule) {}
 
   int64_t size() const override { return config_.num_images; }
   bool heavy() const override { return true; }
@@ -36,7 +36,7 @@ class TrainedImages : public ImageSource {
   void make(int64_t first) {
     const auto scope = ctx_.scope("evaluation");
     const int64_t n = std::min<int64_t>(config_.batch, size() - first);
-    const OwnedTensor made = source_.make(ctx_, net_, schedule_, first, n);
+    const OwnedTensor made = source_.make(ctx_, net_, schedule_, texts_, first, n);
     const Tensor pixels = made.tensor;
     first_ = first;
     images_.clear();
@@ -50,6 +50,7 @@ class TrainedImages : public ImageSource {
   Context& ctx_;
   const EvalConfig& config_;
   const RunImages& source_;
+  const TextContext* texts_;
   const UViC& net_;
   const Schedule& schedule_;
   int64_t first_ = 0;          // of images_
@@ -58,7 +59,8 @@ class TrainedImages : public ImageSource {
 
 }  // namespace
 
-Evaluation::Evaluation(const RunConfig& config, const RunImages* images, const Context& ctx)
+Evaluation::Evaluation(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
+                       const RunImages* images)
     : config_(config), images_(images) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
@@ -69,6 +71,8 @@ Evaluation::Evaluation(const RunConfig& config, const RunImages* images, const C
              own.protocol, ", ", own.network.substr(0, 8), ", ", own.pool);
   UVIC_CHECK(reference_.pool3.dims() == Inception::kFeatures, "eval.stats ", config_.eval.stats, ": of ",
              reference_.pool3.dims(), " dimensions, not ", Inception::kFeatures);
+  if (config_.model.condition() == Condition::text)
+    texts_.emplace(run_texts(ctx, config_, info, run, {}, config_.eval.prompts_file));
 }
 
 Evaluation::~Evaluation() = default;
@@ -80,7 +84,7 @@ bool Evaluation::due(int64_t step) const {
 
 LogFields Evaluation::run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes,
                           const std::function<bool()>& stop) {
-  TrainedImages images(ctx, config_.eval, *images_, model.net, schedule);
+  TrainedImages images(ctx, config_.eval, *images_, texts_ ? &*texts_ : nullptr, model.net, schedule);
   model.store.use(ctx, Role::ema);
   const FeatureSet set = extractor_->extract(images, images.size(), {.stop = stop}, processes, "evaluation");
   model.store.use(ctx, Role::master);

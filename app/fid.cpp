@@ -71,15 +71,16 @@ int main(int argc, char** argv) {
     const World world = world_from_environment();
     r.features.device = device_of_name(r.sample.device, world);
     r.sample.device = r.features.device.str();
+    catch_signals("uvic-fid", world);
     Processes processes(world);
     if (const int threads = r.sample.threads > 0 ? r.sample.threads : processes.threads(); threads > 0)
       r.features.threads = r.sample.threads = threads;
     if (r.features.decode_threads == 0) r.features.decode_threads = r.features.threads;
     if (!plot.empty()) check_fid_plot(plot, r);
-    catch_signals();
     r.stop = &stop_requested;
     const auto [results, interrupted] =
         making_reference ? write_reference(r, out, processes) : compare_sets(r, processes);
+    ends_by_itself();
     const int status = interrupted ? kExitInterrupted : 0;
     if (!processes.first()) return status;
     std::set<std::string> said;

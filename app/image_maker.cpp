@@ -33,7 +33,7 @@ ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
       labels_(choose_labels(model_.info, r_)),
       other_label_(other_label(model_.info, r_)),
       negative_label_(negative_label(model_.info, r_)),
-      context_(ctx_, r_, model_),
+      context_(ctx_, r_, model_.info),
       start_from_(r_, shape_of_all(model_.info.config, r_), latents_ ? &*latents_ : nullptr) {
   options_.sampler.prediction = prediction_of(model_.info.prediction);
   if (!r_.guide_model.empty()) {

@@ -35,7 +35,7 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
   if (data.is_absolute()) config.data.path = data.filename().string();
-  for (std::string* file : {&config.eval.stats, &config.eval.network})
+  for (std::string* file : {&config.eval.prompts_file, &config.eval.stats, &config.eval.network})
     if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
   return config;
 }
@@ -91,7 +91,7 @@ class Run {
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
   std::optional<RunImages> images_;
-  Previews previews_;
+  std::optional<Previews> previews_;
   std::unique_ptr<BatchLoader> loader_;
   Evaluation evaluation_;
   double loss_ = 0;
@@ -115,7 +115,6 @@ Run::Run(const TrainRequest& request)
       progress_("train", "step", config_.train.max_steps,
                 processes_.first() ? request.progress : Progress::Style::quiet, state_.step),
       images_(RunImages::if_wanted(config_, info_, folder_.path(), request.device, processes_.first())),
-      previews_(config_, images_ ? &*images_ : nullptr),
       loader_(data_.load({.batch_size = config_.train.batch_size,
                           .image_size = config_.model.img_size,
                           .seed = config_.train.seed,
@@ -123,11 +122,12 @@ Run::Run(const TrainRequest& request)
                           .sample_shift = state_.samples - state_.step * config_.train.batch_size,
                           .rows = rows_,
                           .memory = host_memory_for(request.device)})),
-      evaluation_(config_, images_ ? &*images_ : nullptr, ctx_) {
+      evaluation_(ctx_, config_, info_, folder_.path(), images_ ? &*images_ : nullptr) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
   folder_.begin(state_);
   log_.emplace(request.out, config_, ctx_, state_);
+  previews_.emplace(ctx_, config_, info_, folder_.path(), data_, images_ ? &*images_ : nullptr);
   for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
@@ -205,9 +205,9 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
   char note[32];
   std::snprintf(note, sizeof note, "loss %.4f", loss_);
   progress_.update(state_.step, note);
-  if (!previews_.due(state_.step)) return;
+  if (!previews_->due(state_.step)) return;
   const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
-  previews_.write(ctx_, model_, schedule_, grid);
+  previews_->write(ctx_, model_, schedule_, grid);
   log_->preview(state_.step, grid);
 }
 
