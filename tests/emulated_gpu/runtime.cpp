@@ -19,7 +19,8 @@ std::map<const void*, size_t> shared_limits;  // of kernels that asked for more
 }  // namespace
 
 int device_count() {
-  const char* text = std::getenv("UVIC_GPUS");
+  const char *text = std::getenv("UVIC_GPUS"), *visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (visible && !*visible) return 0;  // which hides real ones, too
   return text ? std::atoi(text) : 1;
 }
 
