@@ -3,6 +3,7 @@
 #include "app/bench_record.h"
 #include "app/inception_input.h"
 #include "app/made_up.h"
+#include "kernels/ops/transfer.h"
 #include "model/autoencoder.h"
 #include "model/clip_text.h"
 #include "model/inception.h"
@@ -20,12 +21,14 @@ void bench_features(Context& ctx, const BenchRequest& r) {
   Image image{32, 32, std::vector<uint8_t>(32 * 32 * 3)};
   for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     const Tensor x = ctx.empty(DType::f32, {r.batch, 3, Inception::kSide, Inception::kSide});
+    const OwnedTensor host = host_for(ctx, x);
     for (int64_t n = 0; n < r.batch; ++n)
-      inception_input(image, Protocol::pytorch, false, x.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
+      inception_input(image, Protocol::pytorch, false, host.tensor.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
+    upload(ctx, host.tensor, x);
     network.forward(ctx, x, {.pool3 = ctx.empty(DType::f32, {r.batch, Inception::kFeatures})});
   });
   print(ctx, {{"what", "features"},
@@ -43,7 +46,7 @@ void bench_autoencoder(Context& ctx, const BenchRequest& r, DType dtype) {
   const int64_t B = r.batch, C = autoencoder->latent_channels(), h = r.size / autoencoder->factor();
   const bool encodes = r.what == "encode";
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     const Tensor images = made_up_noise(ctx, DType::f32, {B, 3, r.size, r.size}, 0);
@@ -64,7 +67,7 @@ void bench_text(Context& ctx, const BenchRequest& r, DType dtype) {
   const auto encoder = TextEncoder::load(ctx, r.file, {.dtype = dtype, .config = {}});
   const int64_t B = r.batch, T = encoder->tokens(), width = encoder->width();
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     const Tensor ids = ctx.empty(DType::i32, {B, T}), out = ctx.empty(DType::f32, {B, T, width});

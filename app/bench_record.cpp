@@ -15,12 +15,16 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-double timed(double seconds, size_t least, const std::function<void()>& f) {
-  for (int i = 0; i < 3; ++i) f();
+double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f) {
+  const auto complete = [&] {
+    f();
+    synchronize(ctx.device());
+  };
+  for (int i = 0; i < 3; ++i) complete();
   std::vector<double> times;
   for (const double start = now(); times.size() < least || now() - start < seconds;) {
     const double t = now();
-    f();
+    complete();
     times.push_back(now() - t);
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
@@ -29,6 +33,7 @@ double timed(double seconds, size_t least, const std::function<void()>& f) {
 
 void print_record(Context& ctx, const std::string& entries) {
   Record out{{"uvic", UVIC_VERSION}, {"threads", ctx.threads()}, {"isa", name_of(ctx.isa())}};
+  if (ctx.device().kind == DeviceKind::cuda) out["isa"] = ctx.device().str();
   out.update(Record::parse(entries));
   std::printf("%s\n", out.dump().c_str());
   std::fflush(stdout);

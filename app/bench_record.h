@@ -8,8 +8,9 @@
 
 namespace uvic {
 
-// Median seconds of f, after three calls that warm up, over at least `least` calls and `seconds`.
-double timed(double seconds, size_t least, const std::function<void()>& f);
+// Median seconds of f and all it gave ctx to do, after three calls that warm up, over at least `least` calls and
+// `seconds`.
+double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f);
 
 // A record on stdout: the version, threads and instruction set, then the entries of a JSON object.
 void print_record(Context& ctx, const std::string& entries);

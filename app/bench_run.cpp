@@ -64,8 +64,8 @@ void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
       Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = made_up_noise(ctx, dtype, {b, l, h, d}, 1),
              dqkv = ctx.like(a.qkv);
       Tensor stat = ctx.empty(DType::f32, {b, h, l});
-      const double forward = timed(r.seconds, 3, [&] { attention_forward(ctx, a, o); });
-      const double both = timed(r.seconds, 3, [&] {
+      const double forward = timed(ctx, r.seconds, 3, [&] { attention_forward(ctx, a, o); });
+      const double both = timed(ctx, r.seconds, 3, [&] {
         attention_forward(ctx, a, o, stat);
         attention_backward(ctx, a, o, stat, grad, dqkv);
       });
@@ -94,7 +94,7 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
     auto scope = ctx.scope("bench");
     train_step(ctx, model, made_up_step(ctx, c, r.batch), Prediction::eps, optimizer, ++step);
   };
-  const double s = timed(r.seconds, 3, one);
+  const double s = timed(ctx, r.seconds, 3, one);
   print(ctx, {{"what", "train"},
               {"model", r.model},
               {"attn", r.attention},
@@ -122,7 +122,7 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   std::vector<int32_t> labels(seeds.size());
   for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = i, labels[i] = 0;
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
@@ -151,8 +151,8 @@ std::vector<std::string> bench_models() {
 }
 
 void run_bench(const BenchRequest& r) {
-  Context ctx({.device = {}, .threads = r.threads, .isa = isa_named(r.isa)});
-  const DType dtype = dtype_of_name(r.dtype);
+  Context ctx({.device = device_of_name(r.device), .threads = r.threads, .isa = isa_named(r.isa)});
+  const DType dtype = dtype_of_name(r.dtype, ctx.device());
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);
   if (r.what == "sample") return bench_sample(ctx, r, dtype);

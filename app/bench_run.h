@@ -10,6 +10,7 @@ struct BenchRequest {
   std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
   std::string file;  // of features: an InceptionV3; encode, decode: an autoencoder; text: a text encoder
   int batch = 8, steps = 20, size = 256, threads = 0;
+  std::string device = "cpu";
   double seconds = 10;
   bool profile = false, recompute = false;
 };

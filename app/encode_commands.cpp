@@ -114,8 +114,8 @@ EncodeCommand images_command(CLI::App& app) {
             EncodeImagesRequest& request = given->r;
             if (given->quiet) request.progress = Progress::Style::quiet;
             request.data.exif_orientation = !given->stored;
-            request.device = device_of_name(given->device);
-            request.working = dtype_of_name(given->working);
+            request.device = device_of_name(given->device, world_from_environment());
+            request.working = dtype_of_name(given->working, request.device);
             request.dtype = stored_dtype(given->stored_as);
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
@@ -158,8 +158,8 @@ EncodeCommand text_command(CLI::App& app) {
   return {text, [given] {
             EncodeTextRequest& request = given->r;
             if (given->quiet) request.progress = Progress::Style::quiet;
-            request.device = device_of_name(given->device);
-            request.working = dtype_of_name(given->working);
+            request.device = device_of_name(given->device, world_from_environment());
+            request.working = dtype_of_name(given->working, request.device);
             request.dtype = stored_dtype(given->stored_as);
             request.stop = &stop_requested;
             Processes processes(world_from_environment());

@@ -1,18 +1,19 @@
 #include "app/encode_images.h"
 
 #include <algorithm>
-#include <cstring>
 #include <future>
 
 #include "app/data/pack_log.h"
 #include "app/data/tensor_shards.h"
 #include "app/dataset.h"
+#include "app/in_scope.h"
 #include "app/parallel_for.h"
 #include "app/resize.h"
 #include "app/sha256.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/autoencoder.h"
 #include "model/io/convert.h"
 
@@ -132,12 +133,15 @@ std::vector<Decoded> ImageEncoder::decode(Rows rows) const {
 void ImageEncoder::encode(const Image& image, Tensor latent) {
   ctx_.arena().reset();
   const int64_t size = request_.size, c = autoencoder_->latent_channels();
-  const Tensor pixels = ctx_.empty(DType::u8, {1, size, size, 3}), x = ctx_.empty(DType::f32, {1, 3, size, size});
+  const Tensor x = ctx_.empty(DType::f32, {1, 3, size, size});
   const Tensor moments = ctx_.empty(DType::f32, {1, 2 * c, side(), side()});
-  std::memcpy(pixels.raw(), image.rgb.data(), image.rgb.size());
-  pixels_to_image(ctx_, pixels, x);
-  autoencoder_->encode(ctx_, x, moments);
-  const Tensor both = moments.view({2 * c, side(), side()});
+  const Tensor pixels(const_cast<uint8_t*>(image.rgb.data()), DType::u8, {1, size, size, 3});
+  in_scope(ctx_, [&] {
+    pixels_to_image(ctx_, on_device(ctx_, pixels), x);
+    autoencoder_->encode(ctx_, x, moments);
+  });
+  const OwnedTensor read = on_host(ctx_, moments);
+  const Tensor both = read.tensor.view({2 * c, side(), side()});
   convert(means_ ? both.rows(0, c) : both, latent);
 }
 

@@ -5,6 +5,7 @@
 
 #include "app/captions.h"
 #include "app/data/tensor_shards.h"
+#include "app/in_scope.h"
 #include "app/sha256.h"
 #include "app/text_tower.h"
 #include "kernels/core/error.h"
@@ -103,9 +104,9 @@ void TextEncoding::note_cut(const std::string& line) {
 
 void TextEncoding::embed(std::span<const std::string> texts, Tensor out) {
   ctx_.arena().reset();
-  const Tensor states = ctx_.empty(DType::f32, out.shape());
-  tower_.embed(ctx_, texts, states);
-  convert(states, out);
+  const OwnedTensor states({}, DType::f32, out.shape());
+  in_scope(ctx_, [&] { tower_.embed(ctx_, texts, states.tensor); });
+  convert(states.tensor, out);
 }
 
 bool TextEncoding::encode_shard(TensorShardWriter& writer, int shard) {

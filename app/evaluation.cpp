@@ -7,13 +7,14 @@
 namespace uvic {
 namespace {
 
-FeatureOptions options_of(const EvalConfig& c, int threads) {
+FeatureOptions options_of(const EvalConfig& c, const Context& ctx) {
   return {.network = c.network,
           .protocol = protocol_of_name(c.protocol),
           .pool = pool_of_name(c.pool),
           .unit = c.unit_range,
           .batch = c.batch,
-          .threads = threads,
+          .device = ctx.device(),
+          .threads = ctx.threads(),
           .progress = Progress::Style::quiet};  // a bar of its own would break the run's
 }
 
@@ -35,7 +36,8 @@ class TrainedImages : public ImageSource {
   void make(int64_t first) {
     const auto scope = ctx_.scope("evaluation");
     const int64_t n = std::min<int64_t>(config_.batch, size() - first);
-    const Tensor pixels = source_.make(ctx_, net_, schedule_, texts_, first, n);
+    const OwnedTensor made = source_.make(ctx_, net_, schedule_, texts_, first, n);
+    const Tensor pixels = made.tensor;
     first_ = first;
     images_.clear();
     for (int64_t i = 0; i < n; ++i) {
@@ -62,7 +64,7 @@ Evaluation::Evaluation(Context& ctx, const RunConfig& config, const ModelInfo& i
     : config_(config), images_(images) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
-  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, ctx.threads()));
+  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, ctx));
   const FeatureKind &own = extractor_->kind(), &theirs = reference_.kind;
   UVIC_CHECK(theirs.protocol.empty() || own == theirs, "eval.stats ", config_.eval.stats, " is of protocol ",
              theirs.protocol, ", network ", theirs.network.substr(0, 8), ", ", theirs.pool, " pool; eval says ",

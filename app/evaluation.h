@@ -17,7 +17,7 @@ class Evaluation {
  public:
   // Reads statistics, network and prompts, so that what is wrong with them ends the run before its first step. images:
   // null only if config asks for no FID; they must outlive this. info: of the model in the making; run: its folder.
-  // Throws Error.
+  // Features are made where ctx, the run's, is. Throws Error.
   Evaluation(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
              const RunImages* images);
   ~Evaluation();

@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/fid_report.h"
+#include "app/loaded_model.h"
 #include "app/sample_options.h"
 
 int main(int argc, char** argv) {
@@ -68,6 +69,8 @@ int main(int argc, char** argv) {
     r.features.pool = pool_of_name(pool);
     r.sample.progress = Progress::Style::quiet;
     const World world = world_from_environment();
+    r.features.device = device_of_name(r.sample.device, world);
+    r.sample.device = r.features.device.str();
     catch_signals("uvic-fid", world);
     Processes processes(world);
     if (const int threads = r.sample.threads > 0 ? r.sample.threads : processes.threads(); threads > 0)

@@ -41,9 +41,10 @@ void Previews::write(Context& ctx, TrainedModel& model, const Schedule& schedule
                      const std::filesystem::path& path) const {
   const auto scope = ctx.scope("preview");
   model.store.use(ctx, Role::ema);
-  const Tensor pixels = images_->make(ctx, model.net, schedule, texts_ ? &*texts_ : nullptr, 0, config_.sample.count);
+  const OwnedTensor pixels =
+      images_->make(ctx, model.net, schedule, texts_ ? &*texts_ : nullptr, 0, config_.sample.count);
   model.store.use(ctx, Role::master);
-  Image grid = make_grid(pixels, columns());
+  Image grid = make_grid(pixels.tensor, columns());
   std::filesystem::create_directories(path.parent_path());
   write_png(path, grid.tensor());
 }

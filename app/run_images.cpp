@@ -4,6 +4,7 @@
 
 #include "app/loaded_model.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -38,20 +39,19 @@ TextContext run_texts(Context& ctx, const RunConfig& config, const ModelInfo& in
   return with_hint("latents.text_encoder names it", [&] { return TextContext(ctx, request, info); });
 }
 
-RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const fs::path& run) : config_(config) {
-  if (makes_latents(info))
-    with_hint("latents.autoencoder names it",
-              [&] { return &latents_.emplace(info, run / "", dtype_of_name(config.train.dtype), LatentOptions{}); });
+RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const fs::path& run, Device device)
+    : config_(config) {
+  if (!makes_latents(info)) return;
+  const DType dtype = dtype_of_name(config.train.dtype, device);
+  with_hint("latents.autoencoder names it", [&] { return &latents_.emplace(info, run / "", dtype, LatentOptions{}); });
 }
 
-bool RunImages::previews_wanted(const RunConfig& config) { return config.sample.every > 0 && config.sample.count > 0; }
-
 std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const ModelInfo& info, const fs::path& run,
-                                              bool first) {
+                                              Device device, bool first) {
   const bool fids = config.eval.fid_every > 0;
   if (!fids && !(first && previews_wanted(config))) return std::nullopt;
   try {
-    return std::make_optional<RunImages>(config, info, run);
+    return std::make_optional<RunImages>(config, info, run, device);
   } catch (const Error& e) {
     if (fids) throw;
     std::fprintf(stderr, "uvic-train: no previews: %s; %s\n", e.what(), e.hint().c_str());
@@ -59,8 +59,8 @@ std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const Mod
   }
 }
 
-Tensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, const TextContext* texts, int64_t first,
-                       int64_t count) const {
+OwnedTensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, const TextContext* texts,
+                            int64_t first, int64_t count) const {
   const UViCConfig& m = config_.model;
   const int64_t side = m.img_size * (latents_ ? latents_->factor() : 1);
   const Tensor pixels = ctx.empty(DType::u8, {count, side, side, 3});
@@ -82,7 +82,7 @@ Tensor RunImages::make(Context& ctx, const UViC& net, const Schedule& schedule, 
                  .null_context = texts ? texts->null_of(ctx, count) : Tensor{}},
                 x);
   image_to_pixels(ctx, latents_ ? latents_->decode(ctx, x) : x, pixels);
-  return pixels;
+  return on_host(ctx, pixels);
 }
 
 }  // namespace uvic

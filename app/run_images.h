@@ -23,19 +23,19 @@ TextContext run_texts(Context& ctx, const RunConfig& config, const ModelInfo& in
 class RunImages {
  public:
   // info: of the model in the making; run: its folder. For a model on latents, loads the autoencoder that turns them
-  // into images. config must outlive this. Throws Error as LatentImages does.
-  RunImages(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run);
+  // into images on device. config must outlive this. Throws Error as LatentImages does.
+  RunImages(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run, Device device);
 
   // Of this process, the first of the run's or another: nothing where config asks for none. If there are to be previews
   // alone, what is wrong is said on stderr, and no reason not to train.
   static std::optional<RunImages> if_wanted(const RunConfig& config, const ModelInfo& info,
-                                            const std::filesystem::path& run, bool first);
+                                            const std::filesystem::path& run, Device device, bool first);
   static bool previews_wanted(const RunConfig& config);
 
-  // Images first ... first + count - 1 of the weights in use: pixels [count, H, W, 3] u8 in ctx's arena. texts: null
-  // only for a model without.
-  Tensor make(Context& ctx, const UViC& net, const Schedule& schedule, const TextContext* texts, int64_t first,
-              int64_t count) const;
+  // Images first ... first + count - 1 of the weights in use: pixels [count, H, W, 3] u8, on the host. texts: null only
+  // for a model without.
+  OwnedTensor make(Context& ctx, const UViC& net, const Schedule& schedule, const TextContext* texts, int64_t first,
+                   int64_t count) const;
 
  private:
   const RunConfig& config_;

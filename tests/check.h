@@ -38,7 +38,14 @@ inline std::vector<Where> everywhere(std::vector<DType> dtypes = {DType::f32, DT
   return all;
 }
 
-// What the kernels' tests run on: everywhere, and the first GPU if there is one.
+// The CPU, and the first GPU if there is one.
+inline std::vector<Device> devices() {
+  std::vector<Device> all{Device{}};
+  if (gpu_count() > 0) all.push_back({DeviceKind::cuda, 0});
+  return all;
+}
+
+// What tests of code for every device run on: everywhere, and the first GPU if there is one.
 inline std::vector<Where> everywhere_and_gpu(std::vector<DType> dtypes = {DType::f32, DType::bf16}) {
   std::vector<Where> all = everywhere(dtypes);
   if (gpu_count() > 0)
@@ -60,10 +67,13 @@ inline std::string label(const Where& w) {
   return std::string(w.device.kind == DeviceKind::cuda ? "cuda" : name_of(w.isa)) + "_" + name_of(w.dtype);
 }
 inline void PrintTo(const Where& w, std::ostream* out) { *out << label(w); }
+inline std::string device_name(const ::testing::TestParamInfo<Device>& info) {
+  return info.param.kind == DeviceKind::cuda ? "cuda" : "cpu";
+}
 inline std::string where_name(const ::testing::TestParamInfo<Where>& info) { return label(info.param); }
 
 // ---- tensors on the host ------------------------------------------------------------------------------------------
-inline double at(Tensor t, int64_t i) {
+inline double element(Tensor t, int64_t i) {
   switch (t.dtype()) {
     case DType::f32: return static_cast<const float*>(t.raw())[i];
     case DType::bf16: return to_float(static_cast<const bf16*>(t.raw())[i]);
@@ -71,20 +81,33 @@ inline double at(Tensor t, int64_t i) {
     case DType::i64: return static_cast<double>(static_cast<const int64_t*>(t.raw())[i]);
     case DType::i32: return static_cast<const int32_t*>(t.raw())[i];
     case DType::u8: return static_cast<const uint8_t*>(t.raw())[i];
-    default: throw Error("test::at: dtype " + std::string(name_of(t.dtype())));
+    default: throw Error("test::element: dtype " + std::string(name_of(t.dtype())));
   }
 }
 
-inline std::vector<double> values(Tensor t) {
+inline double at(Tensor t, int64_t i) {
   settle();
+  return element(t, i);
+}
+
+// Of a tensor anywhere: a GPU's own memory, too.
+inline std::vector<double> values(Tensor t) {
+  OwnedTensor copied;
+  if (gpu_count() > 0) {
+    copied = OwnedTensor({}, t.dtype(), t.shape());
+    copy({DeviceKind::cuda, 0}, t, {}, copied.tensor);
+    t = copied.tensor;
+  }
   std::vector<double> v(static_cast<size_t>(t.numel()));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = at(t, static_cast<int64_t>(i));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = element(t, static_cast<int64_t>(i));
   return v;
 }
 
-inline void assign(Tensor t, const std::vector<double>& v) {
-  ASSERT_EQ(static_cast<size_t>(t.numel()), v.size());
-  settle();
+inline void assign(Tensor to, const std::vector<double>& v) {
+  ASSERT_EQ(static_cast<size_t>(to.numel()), v.size());
+  OwnedTensor copied;
+  if (gpu_count() > 0) copied = OwnedTensor({}, to.dtype(), to.shape());
+  const Tensor t = gpu_count() > 0 ? copied.tensor : to;
   for (size_t i = 0; i < v.size(); ++i) {
     switch (t.dtype()) {
       case DType::f32: static_cast<float*>(t.raw())[i] = static_cast<float>(v[i]); break;
@@ -95,6 +118,7 @@ inline void assign(Tensor t, const std::vector<double>& v) {
       default: FAIL() << "assign to " << name_of(t.dtype());
     }
   }
+  if (gpu_count() > 0) copy({}, t, {DeviceKind::cuda, 0}, to);
 }
 
 inline OwnedTensor tensor_of(DType dtype, Shape shape, const std::vector<double>& v) {

@@ -25,20 +25,18 @@ __device__ BackwardHead backward_head(const AttentionTensors<bf16>& t, int64_t n
 template <class Score, int kD>
 __global__ void __launch_bounds__(kAttentionThreads)
     attention_row_gradient_kernel(const __grid_constant__ AttentionTensors<bf16> t) {
-  extern __shared__ uint4 shared[];
   const auto [n, first] = block_place(t.size.L);
   DeviceBlock block;
-  row_gradient_block<Score, kD>(block, t.size, backward_head(t, n), first, reinterpret_cast<bf16*>(shared));
+  row_gradient_block<Score, kD>(block, t.size, backward_head(t, n), first, reinterpret_cast<bf16*>(dynamic_shared));
 }
 
 // attention_key_gradient_kernel<Score, kD>: one block makes kOwn rows of dk and dv of one head.
 template <class Score, int kD>
 __global__ void __launch_bounds__(kAttentionThreads)
     attention_key_gradient_kernel(const __grid_constant__ AttentionTensors<bf16> t) {
-  extern __shared__ uint4 shared[];
   const auto [n, first] = block_place(t.size.L);
   DeviceBlock block;
-  key_gradient_block<Score, kD>(block, t.size, backward_head(t, n), first, reinterpret_cast<bf16*>(shared));
+  key_gradient_block<Score, kD>(block, t.size, backward_head(t, n), first, reinterpret_cast<bf16*>(dynamic_shared));
 }
 
 }  // namespace
@@ -48,8 +46,7 @@ void attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor s
   if (a.qkv.dtype() == DType::f32) return plain_attention_backward(ctx, a, o, stat, grad_o, dqkv);
   AttentionTensors<bf16> t = tensors_of<bf16>(a, o, stat, grad_o, dqkv);
   t.delta = ctx.like(stat).data<float>();
-  attention_delta_kernel<<<blocks_for(t.heads * t.size.L, kThreads / kWarp), kThreads, 0, state(ctx).stream>>>(t);
-  UVIC_LAUNCHED();
+  launch(ctx, {blocks_for(t.heads * t.size.L, kThreads / kWarp)}, attention_delta_kernel, t);
   with_score(a.kind, [&](auto score) {
     with_width(t.size.D, [&](auto width) {
       using Score = decltype(score);

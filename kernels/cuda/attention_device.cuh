@@ -3,6 +3,7 @@
 // A CUDA block as attention_tile.h wants it: every function runs in all threads, and does this thread's share.
 
 #include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/ptx.cuh"
 
 namespace uvic::cuda {
 
@@ -22,27 +23,12 @@ struct DeviceWarp {
 
   template <bool transposed, class Address>
   __device__ static void load(Registers<uint32_t, 4>& to, const Address& address) {
-    const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(address(static_cast<int>(threadIdx.x % 32))));
-    if constexpr (transposed) {
-      asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(to.v[0]), "=r"(to.v[1]), "=r"(to.v[2]), "=r"(to.v[3])
-                   : "r"(at)
-                   : "memory");
-    } else {
-      asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(to.v[0]), "=r"(to.v[1]), "=r"(to.v[2]), "=r"(to.v[3])
-                   : "r"(at)
-                   : "memory");
-    }
+    load_matrices<transposed>(to.v, address(static_cast<int>(threadIdx.x % 32)));
   }
 
   __device__ static void mma(Registers<float, 4>& c, const Registers<uint32_t, 4>& a, const Registers<uint32_t, 4>& b,
                              int half) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])
-        : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[2 * half]), "r"(b.v[2 * half + 1]));
+    multiply_matrices(c.v, a.v, b.v[2 * half], b.v[2 * half + 1]);
   }
 
   template <int N>
@@ -62,11 +48,7 @@ struct DeviceWarp {
 
   // Within 2 ulp and the rounding of x log2(e), both far below bf16's.
   __device__ static float exp(float x) { return __expf(x); }
-  __device__ static uint32_t pack(float low, float high) {
-    uint32_t pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
-  }
+  __device__ static uint32_t pack(float low, float high) { return pack_pair(low, high); }
   __device__ static void store_pair(bf16* at, uint32_t pair) { *reinterpret_cast<uint32_t*>(at) = pair; }
 };
 

@@ -8,12 +8,11 @@ namespace {
 template <class Score, int kD>
 __global__ void __launch_bounds__(kAttentionThreads)
     attention_forward_kernel(const __grid_constant__ AttentionTensors<bf16> t) {
-  extern __shared__ uint4 shared[];
   const auto [n, first] = block_place(t.size.L);
   DeviceBlock block;
   forward_block<Score, kD>(
       block, t.size, {t.part(n, 0), t.part(n, 1), t.part(n, 2), t.output(n), t.stat ? t.stat + n * t.size.L : nullptr},
-      first, reinterpret_cast<bf16*>(shared));
+      first, reinterpret_cast<bf16*>(dynamic_shared));
 }
 
 }  // namespace

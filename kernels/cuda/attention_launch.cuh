@@ -72,8 +72,7 @@ template <class Kernel, class T>
 void launch_heads(Context& ctx, Kernel* kernel, const AttentionTensors<T>& t, size_t shared) {
   UVIC_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   const int64_t tiles = (t.size.L + kOwn - 1) / kOwn;
-  kernel<<<static_cast<unsigned>(t.heads * tiles), kAttentionThreads, shared, state(ctx).stream>>>(t);
-  UVIC_LAUNCHED();
+  launch(ctx, {static_cast<unsigned>(t.heads * tiles), kAttentionThreads, shared}, kernel, t);
 }
 
 // The block's head, and its first row.

@@ -180,22 +180,17 @@ unsigned blocks_of(const AttentionTensors<float>& t) {
 
 void plain_attention_forward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat) {
   const AttentionTensors<float> t = tensors_of<float>(a, o, stat);
-  with_score(a.kind, [&](auto score) {
-    plain_attention_forward_kernel<decltype(score)><<<blocks_of(t), kThreads, 0, state(ctx).stream>>>(t);
-    UVIC_LAUNCHED();
-  });
+  with_score(a.kind,
+             [&](auto score) { launch(ctx, {blocks_of(t)}, plain_attention_forward_kernel<decltype(score)>, t); });
 }
 
 void plain_attention_backward(Context& ctx, const AttentionArgs& a, Tensor o, Tensor stat, Tensor grad_o, Tensor dqkv) {
   AttentionTensors<float> t = tensors_of<float>(a, o, stat, grad_o, dqkv);
   t.delta = ctx.like(stat).data<float>();
-  const cudaStream_t stream = state(ctx).stream;
   with_score(a.kind, [&](auto score) {
     using Score = decltype(score);
-    plain_attention_row_gradient_kernel<Score><<<blocks_of(t), kThreads, 0, stream>>>(t);
-    UVIC_LAUNCHED();
-    plain_attention_key_gradient_kernel<Score><<<blocks_of(t), kThreads, 0, stream>>>(t);
-    UVIC_LAUNCHED();
+    launch(ctx, {blocks_of(t)}, plain_attention_row_gradient_kernel<Score>, t);
+    launch(ctx, {blocks_of(t)}, plain_attention_key_gradient_kernel<Score>, t);
   });
 }
 

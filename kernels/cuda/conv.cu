@@ -93,15 +93,11 @@ void conv2d_forward(Context& ctx, const Conv2dArgs& a, Tensor y) {
 
 void conv2d_backward(Context& ctx, const Conv2dArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
   const Sizes s = sizes_of(a);
-  const cudaStream_t stream = state(ctx).stream;
-  conv2d_bias_gradient_kernel<<<static_cast<unsigned>(s.M), kThreads, 0, stream>>>(s, dy.data<float>(),
-                                                                                   db.data<float>());
-  UVIC_LAUNCHED();
+  launch(ctx, {static_cast<unsigned>(s.M)}, conv2d_bias_gradient_kernel, s, dy.data<float>(), db.data<float>());
   with_working(a.x.dtype(), [&](auto element) {
     using T = decltype(element);
-    conv2d_weight_gradient_kernel<T><<<static_cast<unsigned>(a.w.numel()), kThreads, 0, stream>>>(
-        s, a.x.data<T>(), dy.data<float>(), dw.data<float>());
-    UVIC_LAUNCHED();
+    launch(ctx, {static_cast<unsigned>(a.w.numel())}, conv2d_weight_gradient_kernel<T>, s, a.x.data<T>(),
+           dy.data<float>(), dw.data<float>());
     if (dx) for_each(ctx, dx.numel(), InputGradient<T>{s, a.w.data<T>(), dy.data<float>(), dx.data<T>()});
   });
 }

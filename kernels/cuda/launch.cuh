@@ -3,6 +3,7 @@
 // What the kernel files share: launches with their row bound, sums over a warp and a block, wide loads.
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/core/with_dtype.h"
 #include "kernels/cuda/device.h"
@@ -17,8 +18,23 @@ inline unsigned blocks_for(int64_t n, int64_t per_block) {
   return static_cast<unsigned>(std::max<int64_t>(1, (n + per_block - 1) / per_block));
 }
 
-// After every launch: what was wrong with it.
-#define UVIC_LAUNCHED() UVIC_CUDA_CHECK(cudaGetLastError())
+struct Grid {
+  dim3 blocks;
+  int threads = kThreads;  // of a block
+  size_t shared = 0;       // bytes of dynamic_shared
+};
+extern __shared__ uint4 dynamic_shared[];
+
+// Queues kernel on ctx's stream; args are converted to its parameters.
+template <class... Params, class... Args>
+void launch(Context& ctx, const Grid& grid, void (*kernel)(Params...), Args&&... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid.blocks;
+  config.blockDim = dim3(static_cast<unsigned>(grid.threads));
+  config.dynamicSmemBytes = grid.shared;
+  config.stream = state(ctx).stream;
+  UVIC_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...));
+}
 
 // f(i) for i in [0, n), a thread each. All bounds of elementwise kernels are this one.
 template <class F>
@@ -29,8 +45,7 @@ __global__ void __launch_bounds__(kThreads) for_each_kernel(int64_t n, const F f
 template <class F>
 void for_each(Context& ctx, int64_t n, const F& f) {
   if (n == 0) return;
-  for_each_kernel<<<blocks_for(n, kThreads), kThreads, 0, state(ctx).stream>>>(n, f);
-  UVIC_LAUNCHED();
+  launch(ctx, {blocks_for(n, kThreads)}, for_each_kernel<F>, n, f);
 }
 
 // The sum over a warp, in every lane; the same order always.
@@ -95,12 +110,9 @@ void add_column_sums(Context& ctx, int64_t rows, int64_t columns, const F& f, co
   // Enough pieces to fill a GPU, and not so many that to add them up takes as long.
   const int64_t piece = std::max<int64_t>(32, (rows + 255) / 256), pieces = (rows + piece - 1) / piece;
   float* sums = ctx.empty(DType::f32, {pieces, K, columns}).template data<float>();
-  const cudaStream_t stream = state(ctx).stream;
-  const dim3 grid(blocks_for(columns, kThreads), static_cast<unsigned>(pieces));
-  column_pieces_kernel<K><<<grid, kThreads, 0, stream>>>(rows, columns, piece, f, sums);
-  UVIC_LAUNCHED();
-  column_finish_kernel<K><<<dim3(blocks_for(columns, kWarp), K), kThreads, 0, stream>>>(pieces, columns, sums, to);
-  UVIC_LAUNCHED();
+  launch(ctx, {{blocks_for(columns, kThreads), static_cast<unsigned>(pieces)}}, column_pieces_kernel<K, F>, rows,
+         columns, piece, f, sums);
+  launch(ctx, {{blocks_for(columns, kWarp), K}}, column_finish_kernel<K>, pieces, columns, sums, to);
 }
 
 }  // namespace uvic::cuda

@@ -42,26 +42,31 @@ struct Apply {
   }
 };
 
-// dx *= act'(x_pre)
+// dx = gradient act'(x_pre), rounded once
 template <class T>
 struct MultiplyByDerivative {
   Activation act;
   const T* x_pre;
+  const float* gradient;
   T* dx;
   __device__ void operator()(int64_t i) const {
-    dx[i] = from_float<T>(to_float(dx[i]) * derivative(act, to_float(x_pre[i])));
+    dx[i] = from_float<T>(gradient[i] * derivative(act, to_float(x_pre[i])));
   }
 };
 
-// y = sum + bias, rounded once
+// pre = sum + bias, y = act(sum + bias) + residual, each rounded once
 template <class T>
-struct AddBias {
+struct Finish {
+  Activation act;
   const float* sum;
-  const T* bias;  // may be null
   int64_t columns;
-  T* y;
+  const T *bias, *residual;  // may be null, and pre
+  T *pre, *y;
   __device__ void operator()(int64_t i) const {
-    y[i] = from_float<T>(bias ? sum[i] + to_float(bias[i % columns]) : sum[i]);
+    const float x = bias ? sum[i] + to_float(bias[i % columns]) : sum[i];
+    if (pre) pre[i] = from_float<T>(x);
+    const float v = value(act, x);
+    y[i] = from_float<T>(residual ? v + to_float(residual[i]) : v);
   }
 };
 
@@ -95,17 +100,35 @@ void apply_activation(Context& ctx, Activation act, Tensor x, Tensor residual, T
   });
 }
 
-// With an activation the product is stored once in between, in the dtype: cuBLASLt's own GELU is the tanh form.
+// Products that more is done with are in f32, in scratch unless to is f32 itself: rounded in between, they would make
+// bf16's error twice as large.
+namespace {
+
+Tensor wide(Context& ctx, const Tensor& to) {
+  return to.dtype() == DType::f32 ? to : ctx.empty(DType::f32, to.shape());
+}
+
+void finish(Context& ctx, const LinearArgs& a, Tensor sum, Tensor y, Tensor pre) {
+  with_working(y.dtype(), [&](auto element) {
+    using T = decltype(element);
+    const auto data = [](const Tensor& t) { return t ? t.data<T>() : nullptr; };
+    for_each(ctx, y.numel(),
+             Finish<T>{a.act, sum.data<float>(), y.dim(1), data(a.b), data(a.residual), data(pre), y.data<T>()});
+  });
+}
+
+}  // namespace
+
+// cuBLASLt's own GELU is the tanh form.
 void linear_forward(Context& ctx, const LinearArgs& a, Tensor y, Tensor pre) {
   const auto scope = ctx.scope("linear");
-  const bool plain = a.act == Activation::none && !pre;
-  const Tensor sum = pre ? pre : plain || !a.residual ? y : ctx.like(y);  // residual may be y
-  product(ctx, {.a = matrix(a.x),
-                .b = matrix(a.w).transposed(),
-                .c = matrix(sum),
-                .bias = a.b.raw(),
-                .added = plain ? matrix(a.residual) : Matrix{}});
-  if (!plain) apply_activation(ctx, a.act, sum, a.residual, y);
+  const Matrix x = matrix(a.x), w = matrix(a.w).transposed();
+  if (a.act == Activation::none && !pre)
+    return product(ctx, {.a = x, .b = w, .c = matrix(y), .bias = a.b.raw(), .added = matrix(a.residual)});
+  const bool is_read = a.residual && !pre;  // residual may be y
+  const Tensor sum = is_read ? ctx.empty(DType::f32, y.shape()) : wide(ctx, pre ? pre : y);
+  product(ctx, {.a = x, .b = w, .c = matrix(sum)});
+  finish(ctx, a, sum, y, pre);
 }
 
 void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tensor dx, Tensor dw, Tensor db) {
@@ -113,11 +136,14 @@ void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tenso
   bias_backward(ctx, dy, db);
   if (dw) weight_backward(ctx, dy, a.x, matrix(dw));
   if (!dx) return;
-  product(ctx, {.a = matrix(dy), .b = matrix(a.w), .c = matrix(dx)});
-  if (a.x_act == Activation::none) return;
+  const bool plain = a.x_act == Activation::none;
+  const Tensor gradient = plain ? dx : wide(ctx, dx);
+  product(ctx, {.a = matrix(dy), .b = matrix(a.w), .c = matrix(gradient)});
+  if (plain) return;
   with_working(dx.dtype(), [&](auto element) {
     using T = decltype(element);
-    for_each(ctx, dx.numel(), MultiplyByDerivative<T>{a.x_act, a.x_pre.data<T>(), dx.data<T>()});
+    for_each(ctx, dx.numel(),
+             MultiplyByDerivative<T>{a.x_act, a.x_pre.data<T>(), gradient.data<float>(), dx.data<T>()});
   });
 }
 
@@ -129,15 +155,12 @@ void skip_linear_forward(Context& ctx, const SkipLinearArgs& a, Tensor y) {
   const auto scope = ctx.scope("skip_linear");
   const int64_t k = a.x.dim(1);
   const Matrix w = matrix(a.w);
-  const Tensor sum = y.dtype() == DType::f32 ? y : ctx.empty(DType::f32, y.shape());
+  const Tensor sum = wide(ctx, y);
   product(ctx, {.a = matrix(a.x), .b = w.column_range(0, k).transposed(), .c = matrix(sum)});
   product(ctx,
           {.a = matrix(a.skip), .b = w.column_range(k, 2 * k).transposed(), .c = matrix(sum), .added = matrix(sum)});
   if (!a.b && sum.raw() == y.raw()) return;
-  with_working(y.dtype(), [&](auto element) {
-    using T = decltype(element);
-    for_each(ctx, y.numel(), AddBias<T>{sum.data<float>(), a.b ? a.b.data<T>() : nullptr, y.dim(1), y.data<T>()});
-  });
+  finish(ctx, {.b = a.b}, sum, y, {});
 }
 
 void skip_linear_backward(Context& ctx, const SkipLinearArgs& a, Tensor dy, Tensor dx, Tensor dskip, Tensor dw,

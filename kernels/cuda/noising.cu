@@ -60,10 +60,9 @@ void sample_posterior(Context& ctx, Tensor moments, Tensor noise, double scale, 
 
 void mse(Context& ctx, Tensor pred, Tensor target, Tensor weight, Tensor loss, Tensor dpred) {
   const int64_t B = pred.dim(0);
-  mse_kernel<<<static_cast<unsigned>(B), kThreads, 0, state(ctx).stream>>>(
-      pred.data<float>(), target.data<float>(), weight ? weight.data<float>() : nullptr, pred.numel() / B,
-      loss.data<float>(), dpred ? dpred.data<float>() : nullptr);
-  UVIC_LAUNCHED();
+  launch(ctx, {static_cast<unsigned>(B)}, mse_kernel, pred.data<float>(), target.data<float>(),
+         weight ? weight.data<float>() : nullptr, pred.numel() / B, loss.data<float>(),
+         dpred ? dpred.data<float>() : nullptr);
 }
 
 }  // namespace uvic::cuda

@@ -78,9 +78,8 @@ void layernorm_forward(Context& ctx, const LayerNormArgs& a, Tensor y, Tensor st
   if (N == 0) return;
   with_working(a.x.dtype(), [&](auto element) {
     using T = decltype(element);
-    layernorm_forward_kernel<T><<<blocks_for(N, kRows), kThreads, 0, state(ctx).stream>>>(
-        a.x.data<T>(), a.w.data<T>(), a.b.data<T>(), a.eps, N, C, y.data<T>(), stats ? stats.data<float>() : nullptr);
-    UVIC_LAUNCHED();
+    launch(ctx, {blocks_for(N, kRows)}, layernorm_forward_kernel<T>, a.x.data<T>(), a.w.data<T>(), a.b.data<T>(), a.eps,
+           N, C, y.data<T>(), stats ? stats.data<float>() : nullptr);
   });
 }
 
@@ -91,9 +90,8 @@ void layernorm_backward(Context& ctx, const LayerNormArgs& a, Tensor stats, Tens
   if (N == 0) return;
   with_working(a.x.dtype(), [&](auto element) {
     using T = decltype(element);
-    layernorm_backward_kernel<T><<<blocks_for(N, kRows), kThreads, 0, state(ctx).stream>>>(
-        a.x.data<T>(), a.w.data<T>(), stats.data<float>(), dy.data<T>(), N, C, dx.data<T>());
-    UVIC_LAUNCHED();
+    launch(ctx, {blocks_for(N, kRows)}, layernorm_backward_kernel<T>, a.x.data<T>(), a.w.data<T>(), stats.data<float>(),
+           dy.data<T>(), N, C, dx.data<T>());
     add_column_sums<2>(ctx, N, C, ParameterTerms<T>{a.x.data<T>(), dy.data<T>(), stats.data<float>(), C},
                        {{dw.data<float>(), db.data<float>()}});
   });

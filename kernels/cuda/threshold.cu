@@ -92,9 +92,8 @@ void dynamic_threshold(Context& ctx, double ratio, double floor, double scale, T
   const int64_t B = x.dim(0);
   with_exact(x.dtype(), [&](auto element) {
     using T = decltype(element);
-    dynamic_threshold_kernel<T>
-        <<<static_cast<unsigned>(B), kThreads, 0, state(ctx).stream>>>(ratio, floor, scale, x.numel() / B, x.data<T>());
-    UVIC_LAUNCHED();
+    launch(ctx, {static_cast<unsigned>(B)}, dynamic_threshold_kernel<T>, ratio, floor, scale, x.numel() / B,
+           x.data<T>());
   });
 }
 

@@ -58,11 +58,9 @@ double squared_norm(Context& ctx, Tensor x) {
   const int64_t n = x.numel(), pieces = (n + kPiece - 1) / kPiece;
   if (n == 0) return 0;
   double* sums = ctx.empty(DType::f64, {pieces + 1}).data<double>();
+  launch(ctx, {static_cast<unsigned>(pieces)}, squared_norm_pieces_kernel, x.data<float>(), n, sums);
+  launch(ctx, {1}, squared_norm_finish_kernel, sums, pieces, sums + pieces);
   const cudaStream_t stream = state(ctx).stream;
-  squared_norm_pieces_kernel<<<static_cast<unsigned>(pieces), kThreads, 0, stream>>>(x.data<float>(), n, sums);
-  UVIC_LAUNCHED();
-  squared_norm_finish_kernel<<<1, kThreads, 0, stream>>>(sums, pieces, sums + pieces);
-  UVIC_LAUNCHED();
   double total = 0;
   UVIC_CUDA_CHECK(cudaMemcpyAsync(&total, sums + pieces, sizeof total, cudaMemcpyDeviceToHost, stream));
   UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));

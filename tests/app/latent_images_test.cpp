@@ -27,6 +27,7 @@ class LatentImagesTest : public FolderTest {
 
   SampleRequest request() {
     SampleRequest r;
+    r.device = "cpu";
     r.model = model_;
     r.seeds = {3, 4, 5};
     r.generator.sampler.steps = 2;

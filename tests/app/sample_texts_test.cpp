@@ -15,6 +15,7 @@ class SampleTextsTest : public FolderTest {
  protected:
   SampleRequest request(std::vector<uint64_t> seeds) {
     SampleRequest r;
+    r.device = "cpu";
     r.model = model_;
     r.seeds = std::move(seeds);
     r.generator.sampler.steps = 3;

@@ -36,7 +36,7 @@ class LinearTest : public ::testing::TestWithParam<Where> {
  protected:
   DType dtype() const { return GetParam().dtype; }
   double tolerance() const { return op_tolerance(dtype()); }
-  OwnedTensor tensor(Shape shape) const { return {{}, dtype(), shape}; }
+  OwnedTensor tensor(Shape shape) const { return {host(), dtype(), shape}; }
   Context ctx = context(GetParam());
 };
 

@@ -47,7 +47,7 @@ class MlpTest : public ::testing::TestWithParam<Where> {
   DType dtype() const { return GetParam().dtype; }
   // What lies between is rounded too.
   double tolerance() const { return 2 * op_tolerance(dtype()); }
-  OwnedTensor tensor(Shape shape) const { return {{}, dtype(), shape}; }
+  OwnedTensor tensor(Shape shape) const { return {host(), dtype(), shape}; }
   Context ctx = context(GetParam());
 };
 INSTANTIATE_TEST_SUITE_P(Everywhere, MlpTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);

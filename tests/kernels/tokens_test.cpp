@@ -8,7 +8,7 @@ namespace {
 class TokensTest : public ::testing::TestWithParam<Where> {
  protected:
   DType dtype() const { return GetParam().dtype; }
-  OwnedTensor tensor(Shape shape) const { return {{}, dtype(), shape}; }
+  OwnedTensor tensor(Shape shape) const { return {host(), dtype(), shape}; }
   OwnedTensor random(Shape shape, uint64_t seed) const { return random_tensor(dtype(), shape, seed); }
   Context ctx = context(GetParam());
 };
