@@ -1,4 +1,5 @@
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "app/bench_record.h"
 #include "app/inception_input.h"
@@ -66,12 +67,14 @@ void bench_autoencoder(Context& ctx, const BenchRequest& r, DType dtype) {
 void bench_text(Context& ctx, const BenchRequest& r, DType dtype) {
   const auto encoder = TextEncoder::load(ctx, r.file, {.dtype = dtype, .config = {}});
   const int64_t B = r.batch, T = encoder->tokens(), width = encoder->width();
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < B * T; ++i) tokens.push_back(static_cast<int32_t>(i * 7919 % encoder->vocabulary()));
+  const Tensor ids(tokens.data(), DType::i32, {B, T});
   int calls = 0;
   const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
-    const Tensor ids = ctx.empty(DType::i32, {B, T}), out = ctx.empty(DType::f32, {B, T, width});
-    for (int64_t i = 0; i < B * T; ++i) ids.data<int32_t>()[i] = static_cast<int32_t>(i * 7919 % encoder->vocabulary());
+    const Tensor out = ctx.empty(DType::f32, {B, T, width});
     encoder->encode(ctx, ids, out);
   });
   const auto weights = static_cast<double>(encoder->parameters() - (encoder->vocabulary() + T) * width);
