@@ -1,5 +1,5 @@
-// uvic-bench: times attention, a training step, sampling, FID features or an autoencoder, or compares solvers; each
-// figure one JSON record on stdout.
+// uvic-bench: times attention, a training step, sampling, FID features, an autoencoder or a text encoder, or compares
+// solvers; each figure one JSON record on stdout.
 
 #include <CLI/CLI.hpp>
 
@@ -16,9 +16,9 @@ int main(int argc, char** argv) {
   CompareRequest compare;
   CLI::Option* comparing = nullptr;
   const auto declare = [&](CLI::App& app) {
-    app.add_option("what", r.what, "attention, train, sample, features, encode, decode or solvers")
+    app.add_option("what", r.what, "attention, train, sample, features, encode, decode, text or solvers")
         ->required()
-        ->check(CLI::IsMember({"attention", "train", "sample", "features", "encode", "decode", "solvers"}));
+        ->check(CLI::IsMember({"attention", "train", "sample", "features", "encode", "decode", "text", "solvers"}));
     app.add_option("--model", r.model, "Shape of the network")->check(CLI::IsMember(bench_models()));
     app.add_option("--attn", r.attention, "Kind of the inner blocks")
         ->check(CLI::IsMember({"cog", "softmax", "expressive"}));
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     app.add_option("--seconds", r.seconds, "Time spent on each figure");
     app.add_option("--file", r.file,
                    "solvers: model file to compare them on; features: weights of an InceptionV3; encode, decode: an "
-                   "autoencoder");
+                   "autoencoder; text: a text encoder");
     app.add_option("--size", r.size, "encode, decode: pixels of an image a side")->check(CLI::Range(8, 8192));
     app.add_option("--images", solvers.images, "solvers: how many images")->check(CLI::PositiveNumber);
     app.add_flag("--recompute", r.recompute, "train: blocks run again in backward, for less memory");
@@ -49,8 +49,8 @@ int main(int argc, char** argv) {
     app.add_flag("--table", compare.table, "compare: also print the ratios as a Markdown table")->needs(comparing);
   };
   const auto run = [&] {
-    const bool needs_file = r.what == "solvers" || r.what == "features" || r.what == "encode" || r.what == "decode";
-    if (r.file.empty() && needs_file) throw CLI::RequiredError("--file");
+    const bool needs_none = r.what == "attention" || r.what == "train" || r.what == "sample";
+    if (r.file.empty() && !needs_none) throw CLI::RequiredError("--file");
     if (r.what == "solvers") {
       solvers.model = r.file;
       Context ctx({.device = device_of_name(r.device), .threads = r.threads});
@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
     return *comparing ? run_comparison(r, compare) : (run_bench(r), 0);
   };
   return run_program(argc, argv, "uvic-bench",
-                     "Times attention, training, sampling, FID features and autoencoders; compares solvers.", declare,
-                     run);
+                     "Times attention, training, sampling, FID features, autoencoders and text encoders; compares "
+                     "solvers.",
+                     declare, run);
 }

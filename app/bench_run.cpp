@@ -1,21 +1,13 @@
 #include "app/bench_run.h"
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <functional>
 #include <nlohmann/json.hpp>
 
+#include "app/bench_record.h"
 #include "app/generator.h"
-#include "app/inception_input.h"
 #include "app/loaded_model.h"
 #include "app/made_up.h"
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
-#include "kernels/ops/pointwise.h"
-#include "kernels/ops/transfer.h"
-#include "model/autoencoder.h"
-#include "model/inception.h"
 
 namespace uvic {
 namespace {
@@ -60,33 +52,7 @@ Isa isa_named(const std::string& name) {
   throw Error("unknown instruction set '" + name + "'", "known are auto, avx2, avx512 and amx");
 }
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-// Median seconds of f and all it gave ctx to do, after three calls that warm up, over at least `least` calls and
-// `seconds`.
-double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f) {
-  const auto complete = [&] {
-    f();
-    synchronize(ctx.device());
-  };
-  for (int i = 0; i < 3; ++i) complete();
-  std::vector<double> times;
-  for (const double start = now(); times.size() < least || now() - start < seconds;) {
-    const double t = now();
-    complete();
-    times.push_back(now() - t);
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
-
-void print(Context& ctx, Record record) {
-  Record out{{"uvic", UVIC_VERSION}, {"threads", ctx.threads()}, {"isa", name_of(ctx.isa())}};
-  if (ctx.device().kind == DeviceKind::cuda) out["isa"] = ctx.device().str();
-  out.update(record);
-  std::printf("%s\n", out.dump().c_str());
-  std::fflush(stdout);
-}
+void print(Context& ctx, const Record& record) { print_record(ctx, record.dump()); }
 
 void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
   const int64_t shapes[][4] = {{8, 8, 257, 64}, {8, 16, 257, 64}, {2, 8, 1025, 64}};
@@ -114,11 +80,6 @@ void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
                   {"both_tflops", 3.5 * flops / both / 1e12}});
     }
   }
-}
-
-void print_profile(Context& ctx) {
-  for (const auto& [scope, timing] : ctx.timings())
-    print(ctx, {{"what", "scope"}, {"scope", scope}, {"calls", timing.calls}, {"seconds", timing.seconds}});
 }
 
 void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
@@ -181,54 +142,6 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   print_profile(ctx);
 }
 
-void bench_features(Context& ctx, const BenchRequest& r) {
-  constexpr double kMultiplications = 5.711e9;  // of the network's convolutions, an image
-  const Inception network(ctx, read_weights(r.file));
-  Image image{32, 32, std::vector<uint8_t>(32 * 32 * 3)};
-  for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
-  int calls = 0;
-  const double s = timed(ctx, r.seconds, 2, [&] {
-    ctx.arena().reset();
-    ctx.set_profiling(r.profile && ++calls > 3);
-    const Tensor x = ctx.empty(DType::f32, {r.batch, 3, Inception::kSide, Inception::kSide});
-    const OwnedTensor host = host_for(ctx, x);
-    for (int64_t n = 0; n < r.batch; ++n)
-      inception_input(image, Protocol::pytorch, false, host.tensor.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
-    upload(ctx, host.tensor, x);
-    network.forward(ctx, x, {.pool3 = ctx.empty(DType::f32, {r.batch, Inception::kFeatures})});
-  });
-  print(ctx, {{"what", "features"},
-              {"dtype", "f32"},
-              {"batch", r.batch},
-              {"seconds", s},
-              {"images_per_s", r.batch / s},
-              {"tflops", 2 * kMultiplications * r.batch / s / 1e12},
-              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
-  print_profile(ctx);
-}
-
-void bench_autoencoder(Context& ctx, const BenchRequest& r, DType dtype) {
-  const auto autoencoder = Autoencoder::load(r.file, {.dtype = dtype});
-  const int64_t B = r.batch, C = autoencoder->latent_channels(), h = r.size / autoencoder->factor();
-  const bool encodes = r.what == "encode";
-  int calls = 0;
-  const double s = timed(ctx, r.seconds, 2, [&] {
-    ctx.arena().reset();
-    ctx.set_profiling(r.profile && ++calls > 3);
-    const Tensor images = made_up_noise(ctx, DType::f32, {B, 3, r.size, r.size}, 0);
-    const Tensor latents = made_up_noise(ctx, DType::f32, {B, encodes ? 2 * C : C, h, h}, 1);
-    encodes ? autoencoder->encode(ctx, images, latents) : autoencoder->decode(ctx, latents, images);
-  });
-  print(ctx, {{"what", r.what},
-              {"dtype", name_of(dtype)},
-              {"batch", r.batch},
-              {"shape", {3, r.size, r.size}},
-              {"seconds", s},
-              {"images_per_s", r.batch / s},
-              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
-  print_profile(ctx);
-}
-
 }  // namespace
 
 std::vector<std::string> bench_models() {
@@ -239,12 +152,11 @@ std::vector<std::string> bench_models() {
 
 void run_bench(const BenchRequest& r) {
   Context ctx({.device = device_of_name(r.device), .threads = r.threads, .isa = isa_named(r.isa)});
-  if (r.what == "features") return bench_features(ctx, r);
   const DType dtype = dtype_of_name(r.dtype, ctx.device());
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);
-  if (r.what == "encode" || r.what == "decode") return bench_autoencoder(ctx, r, dtype);
-  bench_sample(ctx, r, dtype);
+  if (r.what == "sample") return bench_sample(ctx, r, dtype);
+  bench_frozen(ctx, r, dtype);
 }
 
 }  // namespace uvic

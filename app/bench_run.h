@@ -6,9 +6,9 @@
 namespace uvic {
 
 struct BenchRequest {
-  std::string what;  // attention, train, sample, features, encode or decode
+  std::string what;  // attention, train, sample, features, encode, decode or text
   std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
-  std::string file;  // features: weights of an InceptionV3; encode, decode: an autoencoder
+  std::string file;  // of features: an InceptionV3; encode, decode: an autoencoder; text: a text encoder
   int batch = 8, steps = 20, size = 256, threads = 0;
   std::string device = "cpu";
   double seconds = 10;
@@ -21,7 +21,7 @@ std::vector<std::string> bench_models();
 // Prints one JSON record a figure on stdout: medians over request.seconds, TFLOP/s counted as multiply-adds x 2 of the
 // matrix products (a training step: three forwards; attention's forward and backward: 3.5 forwards). features: from
 // 32 x 32 pixels to the FID's 2048 numbers an image, in f32. encode, decode: images of size x size to latents, and
-// back.
+// back. text: tokens to contexts.
 void run_bench(const BenchRequest& request);
 
 }  // namespace uvic

@@ -68,7 +68,7 @@ void check_data(const fs::path& folder) {
     for (const std::string& line : data.damage(0)) damage.push_back(line);
   }
   if (!damage.empty())
-    throw Error(concat(damage.size(), " of ", shards, " shards are damaged: ", join(damage, "; ")),
+    throw Error(concat(folder.string(), ": damaged shards: ", damage.size(), " of ", shards, ": ", join(damage, "; ")),
                 "remove them and give the command of uvic-encode again: only they are made anew");
   if (TensorShards::any(folder, kKinds[0])) open_latents(folder);
   std::fprintf(stderr, "uvic-info: %s: shards that are whole: %zu of %zu\n", folder.c_str(), shards, shards);

@@ -92,7 +92,7 @@ void TextEncoding::note_broken_text() const {
     for (const std::string& text : item.texts)
       if (!text::decode_utf8_strictly(text) && broken++ == 0) example = text;
   if (broken > 0)
-    progress_->say(concat(request_.captions.string(), ": ", broken, " captions are not UTF-8, the first is ",
+    progress_->say(concat(request_.captions.string(), ": captions that are not UTF-8: ", broken, ", the first is ",
                           quote(example), "; what is not becomes U+FFFD"));
 }
 

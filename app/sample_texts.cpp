@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "app/captions.h"
-#include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/io/convert.h"
 #include "model/io/safetensors.h"
 
@@ -109,7 +109,7 @@ Tensor TextContext::of(Context& ctx, std::span<const size_t> images) const {
   }
   for (int64_t i = 0; i < n; ++i) {
     const int64_t row = static_cast<int64_t>(images[static_cast<size_t>(i)]) % rows_.tensor.dim(0);
-    cast(ctx, rows_.tensor.rows(row, row + 1), out.rows(i, i + 1));
+    upload(ctx, rows_.tensor.rows(row, row + 1), out.rows(i, i + 1));
   }
   return out;
 }
@@ -117,7 +117,7 @@ Tensor TextContext::of(Context& ctx, std::span<const size_t> images) const {
 Tensor TextContext::null_of(Context& ctx, int64_t count) const {
   if (!null_.tensor) return {};
   const Tensor out = ctx.empty(DType::f32, {count, text_[0], text_[1]});
-  for (int64_t i = 0; i < count; ++i) cast(ctx, null_.tensor, out.rows(i, i + 1));
+  for (int64_t i = 0; i < count; ++i) upload(ctx, null_.tensor, out.rows(i, i + 1));
   return out;
 }
 

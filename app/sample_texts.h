@@ -23,7 +23,7 @@ class TextContext {
   // text model is given none; and, where there are prompts, if its text tower cannot be found. ctx's arena is used, and
   // rewound.
   TextContext(Context& ctx, const SampleRequest& request, const ModelInfo& info);
-  // Of embeddings that are there: rows [N, T, D] of image i mod N, null [1, T, D], both f32.
+  // Of embeddings that are there: rows [N, T, D] of image i mod N, null [1, T, D], both f32 on the host.
   TextContext(OwnedTensor rows, OwnedTensor null);
 
   // Those of some images, [B, T, D] f32 in ctx's arena; empty without text.
@@ -41,7 +41,7 @@ class TextContext {
   std::vector<std::string> prompts_;
   Shape text_;                        // [T, D] of the model
   std::unique_ptr<TextTower> tower_;  // kept where there are more prompts than are embedded ahead
-  OwnedTensor rows_, null_;           // [N, T, D], of image i row i mod N, and [1, T, D] f32
+  OwnedTensor rows_, null_;           // [N, T, D], of image i row i mod N, and [1, T, D] f32, on the host
 };
 
 }  // namespace uvic

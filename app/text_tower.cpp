@@ -15,8 +15,14 @@ namespace {
 fs::path weights_file(const fs::path& path) {
   UVIC_CHECK(fs::exists(path), path.string(), ": no such file or folder");
   if (!fs::is_directory(path)) return path;
-  constexpr std::array kNames{"model.safetensors", "clip_text.safetensors",          "text_encoder.safetensors",
-                              "pytorch_model.bin", "text_encoder/model.safetensors", "text_encoder/pytorch_model.bin"};
+  constexpr std::array kNames{"model.safetensors",
+                              "model.fp16.safetensors",
+                              "clip_text.safetensors",
+                              "text_encoder.safetensors",
+                              "pytorch_model.bin",
+                              "text_encoder/model.safetensors",
+                              "text_encoder/model.fp16.safetensors",
+                              "text_encoder/pytorch_model.bin"};
   for (const char* name : kNames)
     if (fs::exists(path / name)) return path / name;
   throw Error(path.string() + ": no text encoder in this folder",

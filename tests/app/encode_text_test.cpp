@@ -139,7 +139,7 @@ TEST_F(EncodeTextTest, CaptionsThatAreNotUtf8AreCountedAndNamed) {
   write_text(dir_ / "captions.txt", "a dog\ncaf\xe9 au lait\n");
   const Ended done = run_program("uvic-encode", arguments("out"));
   EXPECT_EQ(done.status, 0) << done.err;
-  EXPECT_NE(done.err.find("captions.txt: 1 captions are not UTF-8, the first is \"caf\xe9 au lait\""),
+  EXPECT_NE(done.err.find("captions.txt: captions that are not UTF-8: 1, the first is \"caf\xe9 au lait\""),
             std::string::npos)
       << done.err;
 }
@@ -167,7 +167,7 @@ TEST_F(EncodeTextTest, UvicInfoShowsAndChecksThem) {
   EXPECT_EQ(info({}).status, 0);
   const Ended damaged = info({"--check"});
   EXPECT_EQ(damaged.status, 1);
-  EXPECT_NE(damaged.err.find(concat("1 of 2 shards are damaged: ", shard.string(), ": context changed")),
+  EXPECT_NE(damaged.err.find(concat("damaged shards: 1 of 2: ", shard.string(), ": context changed")),
             std::string::npos)
       << damaged.err;
   EXPECT_TRUE(failed_clearly(run_program("uvic-info", {dir_ / "clip", "--check"}), "uvic-info", 1,

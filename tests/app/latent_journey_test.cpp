@@ -105,6 +105,7 @@ TEST_F(LatentJourneyTest, FromImagesAndCaptionsToPrompts) {
   train("mscoco_small.yaml", weights,
         {concat("model.num_clip_token=", context[0]), concat("model.clip_dim=", context[1]),
          "latents.text_encoder=" + tower.string()});
+  EXPECT_EQ(read_image(dir_ / "run" / "samples" / "step-00000020.png").height, 2 * 66 + 2);  // of its captions
   must("uvic-sample", {"-m", dir_ / "run", "-p", "a picture of a fish", "--cfg-scale", "2", "-n", "2", "--steps", "4",
                        "-o", dir_ / "out"});
   expect_images(dir_ / "out", 2);

@@ -37,6 +37,8 @@ TEST_F(TextTowerTest, FoundBesideTheModelOrByItsMetadata) {
   EXPECT_EQ(found(model, "elsewhere"), elsewhere);
   EXPECT_EQ(found(model, "elsewhere/model.safetensors"), elsewhere);
   EXPECT_EQ(found(model, "elsewhere", single), single);
+  const fs::path half = write_tower(dir_ / "half", {}, "model.fp16.safetensors");
+  EXPECT_EQ(found(model, "", dir_ / "half"), half);
   fs::create_directories(dir_ / "empty");
   EXPECT_EQ(error_of([&] { found(model, "", dir_ / "empty"); }),
             (dir_ / "empty").string() + ": no text encoder in this folder");
