@@ -52,9 +52,12 @@ Generator::Generator(const UViC& net, const Schedule& schedule, const GeneratorO
 Denoiser Generator::denoiser(Context& ctx, const Request& request) const {
   const UViCConfig& c = net_.config();
   const int64_t batch = static_cast<int64_t>(request.seeds.size());
-  const auto call = [](const UViC& net, const Conditions& conditions) -> Denoiser {
-    return [&net, conditions](Context& context, Tensor x, double label, Tensor out) {
-      net.forward(context, x, filled(context, x.dim(0), label), conditions, out);
+  const auto call = [this](const UViC& net, const Conditions& conditions) -> Denoiser {
+    Replay& replay = &net == &net_ ? forward_ : guide_forward_;
+    return [&net, &replay, conditions](Context& context, Tensor x, double label, Tensor out) {
+      const Tensor t = filled(context, x.dim(0), label);
+      replay.run(context, {x, t, out, conditions.y, conditions.context},
+                 [&] { net.forward(context, x, t, conditions, out); });
     };
   };
   Conditions negative, positive, both;

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/replay.h"
 #include "model/uvic.h"
 #include "sampler/guidance.h"
 #include "sampler/sampler.h"
@@ -45,6 +46,7 @@ class Generator {
   const UViC& net_;
   Schedule schedule_;
   GeneratorOptions options_;
+  mutable Replay forward_, guide_forward_;  // what the networks launch is the same in every step of every batch
 };
 
 }  // namespace uvic

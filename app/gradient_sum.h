@@ -1,13 +1,15 @@
 #pragma once
 
+#include <memory>
+
 #include "app/processes.h"
-#include "kernels/core/context.h"
+#include "kernels/core/gpu_group.h"
 
 namespace uvic {
 
 // Sums gradients over processes while backward still makes others: parts that are done are put together to buckets of a
-// few MB, and a bucket that is full is on its way. MPI sums in memory of the host: gradients on a GPU are copied there
-// and back, each bucket once backward has made it.
+// few MB, and a bucket that is full is on its way: between GPUs by NCCL, if each process has its own. Else MPI sums in
+// memory of the host, and gradients on a GPU are copied there and back, each bucket once backward has made it.
 class GradientSum {
  public:
   // gradients: flat f32, on ctx's device.
@@ -22,8 +24,9 @@ class GradientSum {
   Context& ctx_;
   Processes& processes_;
   Tensor gradients_;
-  OwnedTensor summed_;           // what MPI sums: gradients_ itself, or memory of the host like it
-  int64_t begin_ = 0, end_ = 0;  // done and not on its way
+  std::unique_ptr<GpuGroup> gpus_;  // or null
+  OwnedTensor summed_;              // what MPI sums: gradients_ itself, or memory of the host like it
+  int64_t begin_ = 0, end_ = 0;     // done and not on its way
 };
 
 // flat f32, on ctx's device, becomes what it is in the first process.

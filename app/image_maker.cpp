@@ -47,7 +47,7 @@ ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
     const double strength = r_.strength > 0 ? r_.strength : r_.mask.empty() ? 0.8 : 1;
     options_.sampler.t_start = strength * schedule_.t_start();
   }
-  Generator(*model_.net, schedule_, options_);  // now, too: it throws if something does not fit
+  generator_.emplace(*model_.net, schedule_, options_);
 }
 
 std::string ImageMaker::parameters(size_t image) const {
@@ -121,20 +121,19 @@ Tensor ImageMaker::make(std::span<const size_t> images, const StepObserver& obse
   }
   const Tensor x = ctx_.empty(DType::f32, {n, c.in_chans, c.img_size, c.img_size});
   const bool noise_given = start_from_.noise(ctx_, images, x);
-  const Generator generator(*model_.net, schedule_, options_);
   in_scope(ctx_, [&] {
-    generator.generate(ctx_,
-                       {.seeds = seeds,
-                        .labels = labels,
-                        .other_labels = others,
-                        .share = shares,
-                        .negative_label = negative_label_,
-                        .context = context_.of(ctx_, images),
-                        .null_context = context_.null_of(ctx_, n),
-                        .noise_given = noise_given,
-                        .init = start_from_.init(ctx_, n),
-                        .keep = start_from_.keep(ctx_, n)},
-                       x, observe);
+    generator_->generate(ctx_,
+                         {.seeds = seeds,
+                          .labels = labels,
+                          .other_labels = others,
+                          .share = shares,
+                          .negative_label = negative_label_,
+                          .context = context_.of(ctx_, images),
+                          .null_context = context_.null_of(ctx_, n),
+                          .noise_given = noise_given,
+                          .init = start_from_.init(ctx_, n),
+                          .keep = start_from_.keep(ctx_, n)},
+                         x, observe);
   });
   return x;
 }

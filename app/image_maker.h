@@ -45,6 +45,7 @@ class ImageMaker {
   int32_t other_label_, negative_label_;
   TextContext context_;
   SampleStart start_from_;
+  std::optional<Generator> generator_;  // after all that it is made of
 };
 
 }  // namespace uvic

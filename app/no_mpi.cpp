@@ -18,6 +18,7 @@ int Processes::threads() const { return 0; }
 void Processes::begin_sum(Tensor) {}
 void Processes::finish_sums() {}
 void Processes::sum(std::span<double>) const {}
+bool Processes::any_twice(int) const { return false; }
 void Processes::copy_from_first(Tensor) const {}
 void Processes::copy_from_first(std::span<int64_t>) const {}
 

@@ -43,6 +43,8 @@ class Processes {
     sum(count);
     return count[0] > 0;
   }
+  // Whether two processes on one machine have the same number: one answer in all of them.
+  bool any_twice(int number) const;
   // x becomes what it is in the first process.
   void copy_from_first(Tensor x) const;
   void copy_from_first(std::span<int64_t> numbers) const;

@@ -66,6 +66,18 @@ void Processes::sum(std::span<double> numbers) const {
   MPI_Allreduce(MPI_IN_PLACE, numbers.data(), static_cast<int>(numbers.size()), MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
 }
 
+bool Processes::any_twice(int number) const {
+  if (alone()) return false;
+  MPI_Comm machine;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+  int neighbours = 0;
+  MPI_Comm_size(machine, &neighbours);
+  std::vector<int> all(static_cast<size_t>(neighbours));
+  MPI_Allgather(&number, 1, MPI_INT, all.data(), 1, MPI_INT, machine);
+  MPI_Comm_free(&machine);
+  return any(std::count(all.begin(), all.end(), number) > 1);
+}
+
 void Processes::copy_from_first(Tensor x) const {
   if (alone()) return;
   constexpr size_t kMost = size_t{1} << 30;  // MPI counts in int

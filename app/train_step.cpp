@@ -68,22 +68,35 @@ StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, P
 void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
                    int64_t step, StepResult& result, const UViC::GradientsDone& done) {
   auto scope = ctx.scope("train");
-  Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0);
-  Tensor loss = ctx.like(in.alpha);
+  const Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0), loss = ctx.like(in.alpha);
   const Tensor weight = shared_weight(ctx, in, share);
-  noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
   UViC::Saved saved{.recompute = model.recompute};
-  model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
-  mse(ctx, out, make_target(ctx, in, prediction), weight, loss, dout);
-
-  read_losses(ctx, in, loss, weight, result);
-  if (!std::isfinite(result.loss)) {
-    const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
-    fail("step ", step, ": the loss is not finite; the first values that are not are ",
-         module.empty() ? "the loss itself" : "those of " + module);
+  const auto forward = [&] {
+    noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
+    model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
+  };
+  const auto both = [&] {
+    const Arena::Mark begin = ctx.arena().mark();
+    forward();
+    mse(ctx, out, make_target(ctx, in, prediction), weight, loss, dout);
+    model.net.backward(ctx, saved, dout, {}, {}, done);
+    ctx.arena().rewind(begin);
+  };
+  if (done) {
+    both();  // sums between processes go through the host
+  } else {
+    model.gradients.run(
+        ctx,
+        {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, x_t, out, dout, loss, weight},
+        both);
   }
 
-  model.net.backward(ctx, saved, dout, {}, {}, done);
+  read_losses(ctx, in, loss, weight, result);
+  if (std::isfinite(result.loss)) return;
+  forward();  // once more: backward has used up what was saved
+  const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
+  fail("step ", step, ": the loss is not finite; the first values that are not are ",
+       module.empty() ? "the loss itself" : "those of " + module);
 }
 
 void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step,

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "kernels/core/replay.h"
 #include "model/optimizer.h"
 #include "model/uvic.h"
 #include "sampler/denoiser.h"
@@ -49,6 +50,7 @@ class TrainedModel {
   ParamStore store;
   UViC net;
   bool recompute = false;  // UViC::Saved's
+  Replay gradients;        // what add_gradients() launches
 };
 
 // One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.
@@ -61,7 +63,7 @@ StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, P
 // then finish_step().
 
 // in holds share of the step's samples (all shares: 1). Adds what they give to the gradients and to result's losses;
-// done: see UViC::backward.
+// done: see UViC::backward. On a GPU, without done, the launches are recorded and replayed.
 void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
                    int64_t step, StepResult& result, const UViC::GradientsDone& done = {});
 void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step, StepResult& result);

@@ -167,10 +167,10 @@ StepResult Run::step() {
     const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
     const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
     UViC::GradientsDone done;  // only the last part's gradients are the step's
-    if (i + 1 == parts) done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
+    if (i + 1 == parts && !processes_.alone()) done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
     add_gradients(ctx_, model_, in, prediction_of(config_.diffusion.prediction), share, state_.step + 1, result, done);
   }
-  gradients_.finish();
+  if (!processes_.alone()) gradients_.finish();
   finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
   return result;
 }

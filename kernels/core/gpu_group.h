@@ -11,6 +11,8 @@ namespace uvic {
 // same calls in the same order. Throws Error in a build without NCCL.
 class GpuGroup {
  public:
+  static bool available();  // whether this build has NCCL
+
   // What joins the processes: the first of them makes it, and hands it to the others before any constructs its group.
   using Id = std::array<char, 128>;
   static Id make_id();

@@ -36,6 +36,8 @@ struct GpuGroup::Impl {
   }
 };
 
+bool GpuGroup::available() { return true; }
+
 GpuGroup::Id GpuGroup::make_id() {
   ncclUniqueId unique;
   UVIC_NCCL_CHECK(ncclGetUniqueId(&unique));

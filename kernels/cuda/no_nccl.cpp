@@ -12,6 +12,8 @@ namespace {
 
 }  // namespace
 
+bool GpuGroup::available() { return false; }
+
 struct GpuGroup::Impl {};
 GpuGroup::Id GpuGroup::make_id() { absent(); }
 GpuGroup::GpuGroup(Context&, const Id&, int, int) { absent(); }
