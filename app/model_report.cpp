@@ -36,6 +36,9 @@ std::string describe_model(const Weights& weights, bool tensors, bool as_json) {
                            {"prediction", info.prediction},
                            {"step", info.step},
                            {"class_names", info.class_names}};
+  if (info.scale_factor > 0) j["scale_factor"] = info.scale_factor;
+  if (!info.autoencoder.empty()) j["autoencoder"] = info.autoencoder;
+  if (!info.text_encoder.empty()) j["text_encoder"] = info.text_encoder;
   if (tensors) {
     for (const auto& [name, t] : weights.tensors)
       j["tensors"].push_back({{"name", name}, {"dtype", name_of(t.dtype())}, {"shape", t.shape().str()}});

@@ -3,55 +3,48 @@
 #include <cstdio>
 
 #include "app/image_io.h"
-#include "app/loaded_model.h"
-#include "kernels/ops/pointwise.h"
+#include "model/io/convert.h"
 
 namespace uvic {
 
-GeneratorOptions preview_options(const RunConfig& config) {
-  const SampleConfig& c = config.sample;
-  GeneratorOptions options{.sampler = {.solver = c.sampler, .steps = c.steps, .order = c.order}};
-  options.sampler.prediction = prediction_of(config.diffusion.prediction);
-  options.guidance.scale = config.model.null_class ? c.cfg_scale : 1;
-  return options;
-}
-
-Previews::Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run)
-    : config_(config),
-      on_(config.sample.every > 0 && config.sample.count > 0 && config.model.condition() != Condition::text) {
-  if (!on_ || !makes_latents(info)) return;
+Previews::Previews(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
+                   const TrainingData& data, const RunImages* images)
+    : config_(config), images_(images) {
+  if (!images_ || !RunImages::previews_wanted(config) || config.model.condition() != Condition::text) return;
   try {
-    latents_.emplace(info, run, dtype_of_name(config.train.dtype), LatentOptions{});
+    if (!config.sample.prompts.empty()) {
+      texts_.emplace(run_texts(ctx, config, info, run, config.sample.prompts, {}));
+      return;
+    }
+    const Tensor empty = data.empty_context();
+    OwnedTensor null({}, DType::f32, {1, empty.dim(0), empty.dim(1)});
+    convert(empty, null.tensor);
+    texts_.emplace(data.contexts(config.sample.count), std::move(null));
   } catch (const Error& e) {
-    std::fprintf(stderr, "uvic-train: no previews: %s\n", e.what());
-    on_ = false;
+    std::fprintf(stderr, "uvic-train: no previews: %s%s%s\n", e.what(), e.hint().empty() ? "" : "; ", e.hint().c_str());
+    images_ = nullptr;
   }
 }
 
 bool Previews::due(int64_t step) const {
-  return on_ && (step == config_.train.max_steps || step % config_.sample.every == 0);
+  return images_ && RunImages::previews_wanted(config_) &&
+         (step == config_.train.max_steps || step % config_.sample.every == 0);
+}
+
+int Previews::columns() const {
+  const UViCConfig& m = config_.model;
+  const int kinds = m.num_classes > 0 ? m.real_classes() : static_cast<int>(config_.sample.prompts.size());
+  return kinds <= 10 ? kinds : 0;
 }
 
 void Previews::write(Context& ctx, TrainedModel& model, const Schedule& schedule,
                      const std::filesystem::path& path) const {
-  const SampleConfig& c = config_.sample;
-  const UViCConfig& m = config_.model;
-  auto scope = ctx.scope("preview");
-  const Generator generator(model.net, schedule, preview_options(config_));
-  std::vector<uint64_t> seeds;
-  std::vector<int32_t> labels;
-  for (int i = 0; i < c.count; ++i) {
-    seeds.push_back(c.seed + static_cast<uint64_t>(i));
-    if (m.num_classes > 0) labels.push_back(i % m.real_classes());
-  }
-  const Tensor x = ctx.empty(DType::f32, {c.count, m.in_chans, m.img_size, m.img_size});
+  const auto scope = ctx.scope("preview");
   model.store.use(ctx, Role::ema);
-  generator.generate(ctx, {.seeds = seeds, .labels = labels}, x);
+  const OwnedTensor pixels =
+      images_->make(ctx, model.net, schedule, texts_ ? &*texts_ : nullptr, 0, config_.sample.count);
   model.store.use(ctx, Role::master);
-  const Tensor images = latents_ ? latents_->decode(ctx, x) : x;
-  const Tensor pixels = ctx.empty(DType::u8, {c.count, images.dim(2), images.dim(3), 3});
-  image_to_pixels(ctx, images, pixels);
-  Image grid = make_grid(pixels, m.num_classes > 0 && m.real_classes() <= 10 ? m.real_classes() : 0);
+  Image grid = make_grid(pixels.tensor, columns());
   std::filesystem::create_directories(path.parent_path());
   write_png(path, grid.tensor());
 }

@@ -3,35 +3,31 @@
 #include <filesystem>
 #include <optional>
 
-#include "app/config.h"
-#include "app/generator.h"
-#include "app/latent_images.h"
+#include "app/run_images.h"
 #include "app/train_step.h"
-#include "sampler/schedule.h"
+#include "app/training_data.h"
 
 namespace uvic {
 
-// How config.sample says that images are made while it trains.
-GeneratorOptions preview_options(const RunConfig& config);
-
-// The preview grids of a run: config.sample.count images of the EMA weights, from the same seeds and labels every time,
-// a class a column where there are ten or fewer.
+// The preview grids of a run: config.sample.count images of the EMA weights, a class or a prompt a column where there
+// are ten or fewer. A text model shows config.sample.prompts or, without these, captions of data.
 class Previews {
  public:
-  // There are none for sample.every or sample.count 0, nor for networks with text conditions, nor for one on latents
-  // whose autoencoder is not found: which is said on stderr, and no reason not to train. info: of the model in the
-  // making; run: its folder. config must outlive this.
-  Previews(const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run);
+  // images: null if none can be made. info: of the model in the making; run: its folder. That the texts cannot be had
+  // is said on stderr, and no reason not to train. config and images must outlive this.
+  Previews(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
+           const TrainingData& data, const RunImages* images);
 
   bool due(int64_t step) const;
-  // Writes a grid to path. The store goes through Role::ema and is back in Role::master after; the tensors lie in ctx's
-  // arena.
+  // Writes a grid to path. The store goes through Role::ema and is back in Role::master after.
   void write(Context& ctx, TrainedModel& model, const Schedule& schedule, const std::filesystem::path& path) const;
 
  private:
+  int columns() const;  // 0: as many as rows
+
   const RunConfig& config_;
-  bool on_;
-  std::optional<LatentImages> latents_;  // of a model on latents
+  const RunImages* images_;
+  std::optional<TextContext> texts_;
 };
 
 }  // namespace uvic

@@ -3,18 +3,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/ops/transfer.h"
 #include "kernels/ops/wide_attention.h"
 
 namespace uvic::autoencoder {
 namespace {
 
-// Of a strip, so that it is still in cache when it is convolved; and the fewest rows, of which two more are prepared
-// than are convolved.
-constexpr int64_t kStripBytes = 4 << 20, kFewestRows = 8;
+// Of a strip: so that it is still in cache when it is convolved; and the fewest rows, of which two more are prepared
+// than are convolved. A GPU is not filled by so little: 4 MB of 128 channels are 64 tiles of 128 x 128 results, for 132
+// multiprocessors of an H200.
+constexpr int64_t kStripBytes = 4 << 20, kGpuStripBytes = 64 << 20, kFewestRows = 8;
 
 int64_t strip_rows(const Work& work, const FeatureMap& y, int64_t C) {
   if (work.tile > 0) return work.tile;
-  return std::max(kFewestRows, kStripBytes / (y.w * C * static_cast<int64_t>(sizeof(float))));
+  return std::max(kFewestRows, strip_bytes(work.ctx) / (y.w * C * static_cast<int64_t>(sizeof(float))));
 }
 
 // Calls f(first, count) for y's strips, in a scope of its own each.
@@ -32,13 +34,15 @@ PackedConv packed(const Parameters& p, const std::string& name, const Conv::Size
   p.from.check(name + ".weight", shape);
   if (s.bias) p.from.check(name + ".bias", {s.M});
   if (!p.ctx) return {};
-  const OwnedTensor w = p.from.take(name + ".weight", shape);
-  const OwnedTensor b = s.bias ? p.from.take(name + ".bias", {s.M}) : OwnedTensor();
+  const OwnedTensor w = on_device(*p.ctx, p.from.take(name + ".weight", shape));
+  const OwnedTensor b = s.bias ? on_device(*p.ctx, p.from.take(name + ".bias", {s.M})) : OwnedTensor();
   const Tensor filters = s.unfolded ? w.tensor.view({s.M, s.C * s.k * s.k, 1, 1}) : w.tensor;
   return pack_conv(*p.ctx, filters, b.tensor, p.dtype);
 }
 
 }  // namespace
+
+int64_t strip_bytes(const Context& ctx) { return ctx.device().kind == DeviceKind::cuda ? kGpuStripBytes : kStripBytes; }
 
 GroupNorm::GroupNorm(const Parameters& p, const std::string& name, int64_t C, int64_t group_count, double epsilon)
     : groups(group_count), eps(epsilon) {
@@ -47,8 +51,8 @@ GroupNorm::GroupNorm(const Parameters& p, const std::string& name, int64_t C, in
   p.from.check(name + ".weight", {C});
   p.from.check(name + ".bias", {C});
   if (!p.ctx) return;
-  w = p.from.take(name + ".weight", {C});
-  b = p.from.take(name + ".bias", {C});
+  w = on_device(*p.ctx, p.from.take(name + ".weight", {C}));
+  b = on_device(*p.ctx, p.from.take(name + ".bias", {C}));
 }
 
 Tensor GroupNorm::coefficients(Work& work, const FeatureMap& x) const {

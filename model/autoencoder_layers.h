@@ -20,6 +20,9 @@ struct Work {
   }
 };
 
+// What a convolution prepares of its input at a time.
+int64_t strip_bytes(const Context& ctx);
+
 // Where layers take their parameters from. Without a Context they only check them: names and shapes, at no cost.
 struct Parameters {
   Source& from;

@@ -182,11 +182,12 @@ int64_t KlDecoder::numbers_of(size_t i, int64_t h, int64_t w) const {
 void KlDecoder::forward(Work& work, Tensor z, Tensor image) const {
   const auto scope = work.ctx.scope("decoder");
   {
-    // An arena that has to grow takes more than it is asked for, so it is asked once; 16 MB for strips.
+    // An arena that has to grow takes more than it is asked for, so it is asked once: for the strip, what comes of it
+    // and what a library works in, too.
     const auto room = work.ctx.scope("room");
     const int64_t h = image.dim(2), w = image.dim(3), each = work.dtype == DType::bf16 ? 2 : 4;
     const int64_t numbers = h * w * (16 + levels[0].width) + numbers_of(0, h, w);
-    work.ctx.arena().allocate(static_cast<size_t>(numbers * each + (16 << 20)));
+    work.ctx.arena().allocate(static_cast<size_t>(numbers * each + 4 * strip_bytes(work.ctx)));
   }
   const FeatureMap out = work.map(image.dim(2), image.dim(3), 3);
   {

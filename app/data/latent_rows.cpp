@@ -4,6 +4,7 @@
 #include "kernels/core/error.h"
 #include "kernels/core/philox.h"
 #include "kernels/core/text.h"
+#include "model/io/finite.h"
 
 namespace uvic {
 namespace {
@@ -21,6 +22,7 @@ LatentRows::LatentRows(const LatentSource& data, const DataConfig& config, const
     : data_(data),
       samples_(samples(data, config)),
       seed_(options.seed),
+      memory_(options.memory),
       choose_flip_(config.random_flip),
       bad_(data.info().path, samples_, config.max_bad_share),
       orders_(
@@ -35,8 +37,9 @@ LatentRows::LatentRows(const LatentSource& data, const DataConfig& config, const
 
 Batch LatentRows::empty_batch(int64_t rows) const {
   Batch batch;
-  batch.latents = OwnedTensor({}, DType::f32, batched(rows, data_.info().latent));
-  if (data_.info().context.rank() > 0) batch.context = OwnedTensor({}, DType::f32, batched(rows, data_.info().context));
+  batch.latents = OwnedTensor(memory_, DType::f32, batched(rows, data_.info().latent));
+  if (data_.info().context.rank() > 0)
+    batch.context = OwnedTensor(memory_, DType::f32, batched(rows, data_.info().context));
   return batch;
 }
 
@@ -52,7 +55,10 @@ int32_t LatentRows::make(int64_t sample, Batch& batch, int64_t row) {
     const bool flipped = choose_flip_ ? r.v[0] >> 31 : samples_ != data_.size() && i % 2;
     const auto caption = static_cast<int64_t>(uint64_t{r.v[1]} * static_cast<uint64_t>(data_.captions(image)) >> 32);
     try {
-      return data_.read(image, flipped, caption, latent, context);
+      const int32_t label = data_.read(image, flipped, caption, latent, context);
+      UVIC_CHECK(all_finite(latent) && (!context || all_finite(context)), data_.name(image),
+                 ": a number is not finite");
+      return label;
     } catch (const Error& e) {
       bad_.add(i, escape(e.what()));
     }

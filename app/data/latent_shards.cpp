@@ -93,8 +93,8 @@ class LatentShards : public LatentSource {
     for (size_t s = 0; s < images_.shards().size(); ++s) {
       const SafetensorsFile& file = images_.shards()[s];
       const Tensor labels = file.tensor("labels");
-      UVIC_CHECK(labels.shape() == Shape({images_.first()[s + 1] - images_.first()[s]}), file.path().string(),
-                 ": labels ", labels.shape(), " are not one an image");
+      UVIC_CHECK(labels.dtype() == DType::i32 && labels.shape() == Shape({images_.first()[s + 1] - images_.first()[s]}),
+                 file.path().string(), ": labels ", labels.dtype(), ' ', labels.shape(), " are not an i32 an image");
       const auto [low, high] = std::minmax_element(labels.data<int32_t>(), labels.data<int32_t>() + labels.numel());
       UVIC_CHECK(*low >= 0 && *high < classes, file.path().string(), ": labels from ", *low, " to ", *high, " of ",
                  classes, " classes");
@@ -109,8 +109,8 @@ class LatentShards : public LatentSource {
       const SafetensorsFile& file = texts_->shards()[s];
       const Tensor begin = file.tensor("begin");
       const int64_t items = texts_->first()[s + 1] - texts_->first()[s];
-      UVIC_CHECK(begin.shape() == Shape({items + 1}), file.path().string(), ": begin ", begin.shape(),
-                 " is not one a text and the end");
+      UVIC_CHECK(begin.dtype() == DType::i64 && begin.shape() == Shape({items + 1}), file.path().string(), ": begin ",
+                 begin.dtype(), ' ', begin.shape(), " is not an i64 a text and the end");
       const int64_t *b = begin.data<int64_t>(), *end = b + items;
       UVIC_CHECK(b[0] == 0 && *end == file.tensor("context").dim(0) &&
                      std::adjacent_find(b, end + 1, std::greater_equal<>()) == end + 1,

@@ -9,9 +9,12 @@
 #include <string_view>
 
 #include "app/data/json_text.h"
+#include "app/data/shard_checksums.h"
+#include "app/parallel_for.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
 #include "model/io/file.h"
+#include "model/io/finite.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -20,7 +23,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "uvic-tensors-1";
-constexpr const char *kMade = "made", *kShard = "shard", *kNames = "names", *kLeftOut = "left_out";
+constexpr const char *kMade = "made", *kShard = "shard", *kNames = "names", *kLeftOut = "left_out", *kSums = "crc32";
 
 std::string shard_name(const std::string& kind, int number) {
   char text[32];
@@ -73,9 +76,12 @@ int64_t lines_in(const SafetensorsFile& file, const char* name) {
 }
 
 Json index_entry(const SafetensorsFile& file) {
-  return {{"file", file.path().filename().string()},
-          {"items", lines_in(file, kNames)},
-          {"bytes", fs::file_size(file.path())}};
+  Json entry{{"file", file.path().filename().string()},
+             {"items", lines_in(file, kNames)},
+             {"bytes", fs::file_size(file.path())}};
+  if (const std::string sums = metadata_of(file, kSums); !sums.empty())
+    entry[kSums] = Json::parse(sums, nullptr, false);
+  return entry;
 }
 
 }  // namespace
@@ -118,7 +124,13 @@ void TensorShardWriter::write(int shard, const ShardContents& contents) {
   std::string names, left_out;
   add_lines(kNames, contents.names, names, tensors);
   add_lines(kLeftOut, contents.left_out, left_out, tensors);
-  write_safetensors(path(shard), tensors, {{"format", kFormat}, {kMade, made_}, {kShard, std::to_string(shard)}});
+  for (const auto& [name, tensor] : tensors)
+    if (!all_finite(tensor))
+      throw Error(concat(path(shard).string(), ": a number of ", quote(name), " would not be finite"),
+                  tensor.dtype() == DType::f16 ? "--store f32 and bf16 take larger numbers than f16" : "");
+  write_safetensors(
+      path(shard), tensors,
+      {{"format", kFormat}, {kMade, made_}, {kShard, std::to_string(shard)}, {kSums, checksums_of(tensors)}});
   whole_[static_cast<size_t>(shard)] = true;
 }
 
@@ -170,17 +182,24 @@ TensorShards::TensorShards(const fs::path& folder, const std::string& kind) : in
   try {
     UVIC_CHECK(index.at("format") == kFormat && index.at("made").at("kind") == kind, "is of another format");
     class_names_ = index.at("classes").get<std::vector<std::string>>();
+    left_out_ = static_cast<int64_t>(index.value("left_out", Json::array()).size());
     for (const auto& [key, value] : index.at("made").items())
       made_.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    std::string last;
     for (const Json& entry : index.at("shards")) {
-      if (entry.at("items") == 0) continue;  // all its items were broken
-      const fs::path path = folder / entry.at("file").get<std::string>();
-      UVIC_CHECK(path.parent_path() == folder, "names a shard in another folder");
-      const SafetensorsFile& file = shards_.emplace_back(path);
-      UVIC_CHECK(index_entry(file) == entry, path.string(), ": is not the shard that ", index_.filename().string(),
+      const std::string name = entry.at("file").get<std::string>();
+      UVIC_CHECK(fs::path(name).filename() == name, "names a shard in another folder");
+      UVIC_CHECK(name > last, "names ", name, " behind ", last);
+      SafetensorsFile file(folder / name);
+      UVIC_CHECK(nlohmann::json(index_entry(file)) == nlohmann::json(entry), file.path().string(),
+                 ": is not the shard that ", index_.filename().string(),
                  " means: ", json_differences(entry.dump(), index_entry(file).dump()));
+      last = name;
+      if (entry.at("items") == 0) continue;  // all its items were broken
       first_.push_back(first_.back() + lines_in(file, kNames));
+      shards_.push_back(std::move(file));
     }
+    UVIC_CHECK(index.at("items") == items(), "has ", index.at("items").dump(), " items, its shards ", items());
   } catch (const Json::exception&) {
     fail(index_.string(), ": damaged, or not of uvic-encode");
   } catch (const Error& e) {
@@ -204,9 +223,25 @@ std::vector<std::string> TensorShards::names() const {
   return all;
 }
 
+std::vector<std::string> TensorShards::damage(int threads) const {
+  std::vector<std::string> of_shard(shards_.size()), all;
+  parallel_for(shards_.size(), threads, [&](size_t i) {
+    const SafetensorsFile& file = shards_[i];
+    const std::string sums = metadata_of(file, kSums);
+    if (sums.empty()) {
+      of_shard[i] = file.path().string() + ": has no checksums, it is of an older uvic-encode";
+    } else if (const std::vector<std::string> changed = changed_tensors(file, sums); !changed.empty()) {
+      of_shard[i] = concat(file.path().string(), ": ", join(changed), " changed since it was written");
+    }
+  });
+  for (std::string& line : of_shard)
+    if (!line.empty()) all.push_back(std::move(line));
+  return all;
+}
+
 std::string TensorShards::made(const std::string& key) const {
   for (const auto& [name, value] : made_)
-    if (name == key) return std::get<std::string>(value);
+    if (name == key) return value;
   return "";
 }
 

@@ -12,7 +12,7 @@
 namespace uvic {
 
 // A data set of tensors, as uvic-encode makes it of images and texts: safetensors shards <kind>-000000.safetensors ...
-// and, once all are there, <kind>.json with their rows, tensors, class names and how they were made. Shards and index
+// and, once all are there, <kind>.json with their rows, checksums, class names and how they were made. Shards and index
 // of several kinds may share a folder. A shard's tensors (text as lines, u8; numbers as f32, f16 or bf16), of n items:
 //   any kind  names: a line an item; left_out: broken items, and why
 //   images    moments [n, 2C, h, w] (mean, then log variance; not scaled) or means [n, C, h, w]; moments_flipped or
@@ -54,7 +54,7 @@ class TensorShardWriter {
   bool whole(int shard) const { return whole_[static_cast<size_t>(shard)]; }
 
   // Writes that shard; no item may be left (then it has no tensors). Throws Error naming the path when the disk is
-  // full.
+  // full, and if a number is not finite, as one that is too large for f16.
   void write(int shard, const ShardContents& contents);
   // Of the shards that are whole.
   ShardTotals totals() const;
@@ -88,17 +88,22 @@ class TensorShards {
   const std::vector<SafetensorsFile>& shards() const { return shards_; }
   const std::vector<int64_t>& first() const { return first_; }
   std::vector<std::string> names() const;  // of all items
+  // Reads all of it (0 threads: one per core) and compares it with the checksums: a line for each damaged shard.
+  std::vector<std::string> damage(int threads) const;
 
   const std::vector<std::string>& class_names() const { return class_names_; }
-  // A value of ShardPlan::made as text; "" if there is none.
+  // A value of ShardPlan::made as text; "" if there is none. And all of them, in order.
   std::string made(const std::string& key) const;
+  const std::vector<std::pair<std::string, std::string>>& made() const { return made_; }
+  int64_t left_out() const { return left_out_; }  // items that were broken
 
  private:
   std::filesystem::path index_;
   std::vector<SafetensorsFile> shards_;
   std::vector<int64_t> first_{0};
   std::vector<std::string> class_names_;
-  LogFields made_;
+  std::vector<std::pair<std::string, std::string>> made_;
+  int64_t left_out_ = 0;
 };
 
 }  // namespace uvic

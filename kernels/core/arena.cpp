@@ -19,6 +19,16 @@ constexpr unsigned char kPattern = 0xA5;
 
 size_t round_up(size_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
+// More than is needed, so that blocks stay few; just that where the device has no more.
+Buffer new_block(Device device, size_t need, size_t generous) {
+  try {
+    return Buffer(device, generous);
+  } catch (const Error&) {
+    if (generous == need) throw;
+    return Buffer(device, need);
+  }
+}
+
 bool before(Arena::Mark a, Arena::Mark b) { return a.block != b.block ? a.block < b.block : a.used < b.used; }
 
 }  // namespace
@@ -30,7 +40,7 @@ void* Arena::allocate(size_t bytes) {
     const size_t next = blocks_.empty() ? 0 : here_.block + 1;
     if (next < blocks_.size() && need > blocks_[next].size()) blocks_.resize(next);
     if (next >= blocks_.size()) {
-      blocks_.emplace_back(device_, std::max({need, kFirstBlock, capacity() / 2}));
+      blocks_.push_back(new_block(device_, need, std::max({need, kFirstBlock, capacity() / 2})));
       ++growths_;
     }
     full_.resize(next);

@@ -21,6 +21,9 @@ struct ContextOptions {
   Device device;
   int threads = 0;       // 0: one per available core
   Isa isa = best_isa();  // CPU only; asking for more than best_isa() is an error
+  // GPU only: the folder that keeps which algorithm was fastest when a shape of matrix products first came. Empty:
+  // nothing is timed, the library guesses. Either way a Context never changes its mind.
+  std::string timed_plans = {};
 };
 
 // Whether what was allocated inside a scope outlives it (training keeps activations for backward) or is rewound.
@@ -35,6 +38,7 @@ class Context {
   Device device() const { return options_.device; }
   int threads() const { return options_.threads; }
   Isa isa() const { return options_.isa; }
+  const std::string& timed_plans() const { return options_.timed_plans; }
   Arena& arena() { return arena_; }
 
   Tensor empty(DType dtype, Shape shape) { return arena_.tensor(dtype, shape); }  // from the arena, undefined contents
@@ -66,6 +70,7 @@ class Context {
     int64_t calls = 0;
   };
   void set_profiling(bool on) { profiling_ = on; }
+  bool profiling() const { return profiling_; }
   const std::map<std::string, Timing>& timings() const { return timings_; }  // by full scope path
   void clear_timings() { timings_.clear(); }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/core/error.h"
+
 namespace uvic {
 namespace {
 
@@ -61,9 +63,10 @@ std::string escape(std::string_view text) {
 
 std::string quote(std::string_view text) {
   constexpr size_t kMax = 120;
-  std::string s = "\"";
-  s += escape(text.substr(0, kMax));
-  return s + (text.size() > kMax ? "...\"" : "\"");
+  size_t end = std::min(text.size(), kMax);
+  const auto continues = [&](size_t at) { return at < text.size() && (text[at] & 0xC0) == 0x80; };
+  for (int i = 0; i < 3 && continues(end); ++i) --end;  // not in the middle of a character of UTF-8
+  return concat('"', escape(text.substr(0, end)), end < text.size() ? "...\"" : "\"");
 }
 
 std::string join(std::span<const std::string> words, std::string_view separator) {

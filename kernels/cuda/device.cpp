@@ -1,5 +1,7 @@
 #include "kernels/cuda/device.h"
 
+#include <cctype>
+
 namespace uvic {
 
 int gpu_count() {
@@ -21,6 +23,16 @@ namespace uvic::cuda {
 namespace {
 
 constexpr size_t kWorkspace = size_t{32} << 20;  // what NVIDIA advises for Hopper
+
+// What the speed of an algorithm depends on beside its problem, in one word.
+std::string name_of_gpu(int index) {
+  cudaDeviceProp properties;
+  UVIC_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  std::string name = properties.name;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '-';
+  return name;
+}
 
 }  // namespace
 
@@ -68,10 +80,14 @@ DeviceState::DeviceState(Context& ctx) {
   workspace = Buffer(device, kWorkspace);
   UVIC_CUDA_CHECK(cublasLtCreate(&blas));
   UVIC_CUDA_CHECK(cudaStreamCreate(&stream));
+  if (ctx.timed_plans().empty()) return;
+  const std::string maker = concat("cublaslt-", cublasLtGetVersion(), '-', name_of_gpu(device.index));
+  timed = PlanCache(std::filesystem::path(ctx.timed_plans()) / (maker + ".txt"), maker);
 }
 
 DeviceState::~DeviceState() {
   plans.clear();
+  cudnn.reset();
   if (stream) cudaStreamDestroy(stream);
   if (blas) cublasLtDestroy(blas);
 }

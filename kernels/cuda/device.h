@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "kernels/core/context.h"
+#include "kernels/cuda/plan_cache.h"
 
 namespace uvic::cuda {
 
@@ -21,7 +22,8 @@ void select(int index);
 
 // A product that cuBLASLt was asked for once: what describes it, and the algorithm it chose.
 struct Plan;
-using PlanKey = std::array<int64_t, 16>;
+using PlanKey = PlanCache::Problem;
+struct Cudnn;  // cuDNN, and its plans
 
 // What a Context has on its GPU: one stream, on which all of its work runs in order, and cuBLASLt with its workspace.
 class DeviceState {
@@ -36,6 +38,8 @@ class DeviceState {
   cublasLtHandle_t blas = nullptr;
   Buffer workspace;  // for one product at a time
   std::map<PlanKey, std::shared_ptr<Plan>> plans;
+  PlanCache timed;               // of ctx.timed_plans()
+  std::shared_ptr<Cudnn> cudnn;  // none before the first convolution
 };
 
 // The state of ctx, whose GPU becomes the calling thread's.

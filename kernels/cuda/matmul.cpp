@@ -1,5 +1,8 @@
 #include "kernels/cuda/matmul.h"
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda/device.h"
@@ -47,9 +50,11 @@ struct Preference {
   }
 };
 
-// The largest power of two up to 256 that divides an address: what the algorithm may rely on.
+constexpr uint32_t kMostAligned = 256;
+
+// The largest power of two up to kMostAligned that divides an address: what the algorithm may rely on.
 uint32_t alignment(const void* p) {
-  const auto address = reinterpret_cast<uintptr_t>(p) | 256u;
+  const auto address = reinterpret_cast<uintptr_t>(p) | kMostAligned;
   return static_cast<uint32_t>(address & (~address + 1));
 }
 
@@ -61,6 +66,17 @@ PlanKey key_of(const Product& p) {
           alignment(p.bias)};
 }
 
+struct Event {
+  cudaEvent_t handle = nullptr;
+  Event() { UVIC_CUDA_CHECK(cudaEventCreate(&handle)); }
+  ~Event() { cudaEventDestroy(handle); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+};
+
+constexpr int kMostChoices = 8;  // of the library's, best first as it thinks, that are timed
+constexpr int kTimedRuns = 4;    // of each, after one that is not
+
 }  // namespace
 
 // cuBLASLt makes c^T = b^T a^T, with b as its first operand: read by columns, c^T is c.
@@ -69,7 +85,7 @@ struct Plan {
   Layout first, second, result, added;
   cublasLtMatmulAlgo_t algorithm;
 
-  Plan(cublasLtHandle_t blas, size_t workspace, const Product& p)
+  Plan(Context& ctx, DeviceState& s, const Product& p)
       : first(p.b), second(p.a), result(p.c), added(p.added ? p.added : p.c) {
     operation.set(CUBLASLT_MATMUL_DESC_TRANSA, p.b.is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     operation.set(CUBLASLT_MATMUL_DESC_TRANSB, p.a.is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -78,8 +94,26 @@ struct Plan {
       operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
       operation.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(type_of(p.c.dtype)));
     }
+    if (s.timed && remembered(s, p)) return;
+    cublasLtMatmulHeuristicResult_t choices[kMostChoices];
+    const int count = choices_for(s, p, s.timed ? kMostChoices : 1, choices);
+    algorithm = choices[0].algo;
+    if (!s.timed) return;
+    algorithm = choices[count > 1 ? fastest(ctx, s, p, choices, count) : 0].algo;
+    s.timed.add(key_of(p), std::bit_cast<PlanCache::Algorithm>(algorithm));
+  }
+
+  void run(DeviceState& s, const Product& p, const cublasLtMatmulAlgo_t& by, const void* plus, void* to) const {
+    const float alpha = 1, beta = p.added ? 1 : 0;
+    UVIC_CUDA_CHECK(cublasLtMatmul(s.blas, operation.handle, &alpha, p.b.data, first.handle, p.a.data, second.handle,
+                                   &beta, plus, added.handle, to, result.handle, &by, s.workspace.data(),
+                                   s.workspace.size(), s.stream));
+  }
+
+ private:
+  int choices_for(DeviceState& s, const Product& p, int most, cublasLtMatmulHeuristicResult_t* choices) const {
     Preference preference;
-    preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace));
+    preference.set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(s.workspace.size()));
     // Partial sums meet in the workspace, in f32 and in one order.
     preference.set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                    static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
@@ -87,13 +121,49 @@ struct Plan {
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(p.a.data));
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(p.added ? p.added.data : p.c.data));
     preference.set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(p.c.data));
-    cublasLtMatmulHeuristicResult_t best{};
     int found = 0;
-    UVIC_CUDA_CHECK(cublasLtMatmulAlgoGetHeuristic(blas, operation.handle, first.handle, second.handle, added.handle,
-                                                   result.handle, preference.handle, 1, &best, &found));
-    UVIC_CHECK(found == 1, "cuBLASLt has no way to multiply [", p.a.rows, ", ", p.a.columns, "] by [", p.b.rows, ", ",
+    UVIC_CUDA_CHECK(cublasLtMatmulAlgoGetHeuristic(s.blas, operation.handle, first.handle, second.handle, added.handle,
+                                                   result.handle, preference.handle, most, choices, &found));
+    UVIC_CHECK(found > 0, "cuBLASLt has no way to multiply [", p.a.rows, ", ", p.a.columns, "] by [", p.b.rows, ", ",
                p.b.columns, "] in ", p.a.dtype);
-    algorithm = best.algo;
+    return found;
+  }
+
+  // Whether the file of timed plans has this one; what it says may be wrong, so that the library is asked.
+  bool remembered(DeviceState& s, const Product& p) {
+    const PlanCache::Algorithm* known = s.timed.find(key_of(p));
+    if (!known) return false;
+    algorithm = std::bit_cast<cublasLtMatmulAlgo_t>(*known);
+    cublasLtMatmulHeuristicResult_t answer{};
+    return cublasLtMatmulAlgoCheck(s.blas, operation.handle, first.handle, second.handle, added.handle, result.handle,
+                                   &algorithm, &answer) == CUBLAS_STATUS_SUCCESS &&
+           answer.workspaceSize <= s.workspace.size();
+  }
+
+  // By the clock, into scratch: p.c may be p.added, and must not be added to twice.
+  int fastest(Context& ctx, DeviceState& s, const Product& p, const cublasLtMatmulHeuristicResult_t* choices,
+              int count) const {
+    const auto scope = ctx.scope("timing");
+    const int64_t numbers = (p.c.rows - 1) * std::max(p.c.stride, p.added.stride) + p.c.columns;
+    const size_t room = static_cast<size_t>(numbers) * size_of(p.c.dtype) + kMostAligned;
+    const auto address = reinterpret_cast<uintptr_t>(ctx.arena().allocate(room));
+    void* scratch = reinterpret_cast<void*>((address + kMostAligned - 1) / kMostAligned * kMostAligned);
+    const Event start, stop;
+    int best = 0;
+    float least = INFINITY;
+    for (int i = 0; i < count; ++i) {
+      if (choices[i].state != CUBLAS_STATUS_SUCCESS) continue;
+      const auto once = [&] { run(s, p, choices[i].algo, p.added.data == p.c.data ? scratch : p.added.data, scratch); };
+      once();
+      UVIC_CUDA_CHECK(cudaEventRecord(start.handle, s.stream));
+      for (int n = 0; n < kTimedRuns; ++n) once();
+      UVIC_CUDA_CHECK(cudaEventRecord(stop.handle, s.stream));
+      UVIC_CUDA_CHECK(cudaEventSynchronize(stop.handle));
+      float milliseconds = 0;
+      UVIC_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, start.handle, stop.handle));
+      if (milliseconds < least) least = milliseconds, best = i;
+    }
+    return best;
   }
 };
 
@@ -101,13 +171,9 @@ void product(Context& ctx, const Product& p) {
   if (p.c.rows == 0 || p.c.columns == 0) return;
   DeviceState& s = state(ctx);
   std::shared_ptr<Plan>& plan = s.plans[key_of(p)];
-  if (!plan) plan = std::make_shared<Plan>(s.blas, s.workspace.size(), p);
+  if (!plan) plan = std::make_shared<Plan>(ctx, s, p);
   if (p.bias) plan->operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-  const float alpha = 1, beta = p.added ? 1 : 0;
-  UVIC_CUDA_CHECK(cublasLtMatmul(s.blas, plan->operation.handle, &alpha, p.b.data, plan->first.handle, p.a.data,
-                                 plan->second.handle, &beta, p.added ? p.added.data : p.c.data, plan->added.handle,
-                                 p.c.data, plan->result.handle, &plan->algorithm, s.workspace.data(),
-                                 s.workspace.size(), s.stream));
+  plan->run(s, p, plan->algorithm, p.added ? p.added.data : p.c.data, p.c.data);
 }
 
 }  // namespace uvic::cuda

@@ -32,7 +32,8 @@ struct Product {
   const void* bias = nullptr;  // [C], dtype of c; may be null
   Matrix added = {};           // [R, C]; may be none
 };
-// The same bits on every run: the algorithm is the library's first choice for the shape, found once and kept.
+// The same bits on every run: the algorithm is the library's first choice for the shape, found once and kept; or the
+// fastest of its choices where ctx.timed_plans() is given.
 void product(Context& ctx, const Product& p);
 
 }  // namespace uvic::cuda

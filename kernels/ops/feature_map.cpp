@@ -77,6 +77,7 @@ FeatureMap FeatureMap::rows(int64_t begin, int64_t count) const {
 }
 
 MapFormat map_format(const Context& ctx, DType dtype) {
+  if (!on_cpu(ctx)) return dtype == DType::bf16 ? MapFormat::bf16 : MapFormat::f32;
   return ctx.isa() < Isa::amx ? MapFormat::f32 : dtype == DType::bf16 ? MapFormat::bf16 : MapFormat::split;
 }
 

@@ -13,8 +13,8 @@ struct PackedConv {
   int64_t M = 0, C = 0, kh = 0, kw = 0;
   MapFormat format = MapFormat::f32;  // of the maps that it goes with
 };
-// w [M, C, kh, kw] f32; b [M] f32, or empty for 0. For Contexts of ctx's instruction set, and maps of the format that
-// dtype asks for, only.
+// w [M, C, kh, kw] f32; b [M] f32, or empty for 0; also for a GPU, both may lie in the host's memory. For Contexts of
+// ctx's device and instruction set, and maps of the format that dtype asks for, only.
 PackedConv pack_conv(Context& ctx, Tensor w, Tensor b, DType dtype = DType::f32);
 
 // y = relu(conv(x, w) + b), or without relu; with add, what y held is added before. Sums in f32.
@@ -36,7 +36,7 @@ struct MapConvArgs {
 //
 // Error: in f32 that of summation. In split form each product is hi hi + hi lo + lo hi, so it lacks lo lo and what the
 // parts do not hold, together at most 2^-15 of it. A trained InceptionV3 ends 1.5e-5 of its largest feature away from
-// f64 (in f32: 1e-6). In bf16 each result is rounded to it once.
+// f64 (in f32: 1e-6). In bf16 each result is rounded to it once; on a GPU that may be after its sum was.
 void map_conv(Context& ctx, const MapConvArgs& a, std::span<const ConvBranch> branches);
 
 }  // namespace uvic

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <map>
 
+#include "app/data/folder_lock.h"
 #include "app/data/latents.h"
 #include "tests/app/latent_fixtures.h"
 #include "tests/app/program.h"
@@ -52,7 +53,7 @@ class EncodeTextTest : public FolderTest {
 };
 
 TEST_F(EncodeTextTest, TrainingReadsThemBesideLatents) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     EncodeTextRequest r = request(name_of(dtype));
     r.dtype = dtype;
     const EncodeTextOutcome o = encode(r);
@@ -64,7 +65,7 @@ TEST_F(EncodeTextTest, TrainingReadsThemBesideLatents) {
     const auto source = open_latents(r.out.string());
     EXPECT_EQ(source->info().context, Shape({12, 8}));
     EXPECT_EQ(source->info().text_encoder, "clip");
-    const double tolerance = dtype == DType::f32 ? 0 : 4e-3;
+    const double tolerance = dtype == DType::f32 ? 0 : dtype == DType::f16 ? 5e-4 : 4e-3;  // half a step
     EXPECT_CLOSE_MAX(values(source->empty_context()), values(embedded(tower_, {""}).tensor), tolerance);
     const OwnedTensor latent({}, DType::f32, source->info().latent), context({}, DType::f32, {12, 8});
     for (int i = 0; i < 9; ++i) {
@@ -120,6 +121,57 @@ TEST_F(EncodeTextTest, LongCaptionsAreCutAndCounted) {
   EXPECT_NE(done.err.find("loses \"ten eleven\""), std::string::npos) << done.err;
   EXPECT_NE(done.err.find("8 encoded now, 8 of them cut"), std::string::npos) << done.err;
   EXPECT_EQ(done.err.find("\"6 one"), std::string::npos) << done.err;  // a few are named
+}
+
+TEST_F(EncodeTextTest, TwoAtATimeWouldWriteTheSameFiles) {
+  fs::create_directories(dir_ / "out");
+  {
+    const FolderLock images(dir_ / "out", "images");
+    encode(request("out"));  // beside another kind it may
+    const FolderLock text(dir_ / "out", "text");
+    EXPECT_NE(error_of([&] { encode(request("out")); }).find("is writing into it"), std::string::npos);
+  }
+  EXPECT_EQ(encode(request("out")).kept, 3);
+  EXPECT_FALSE(fs::exists(dir_ / "out" / "text.lock"));
+}
+
+TEST_F(EncodeTextTest, CaptionsThatAreNotUtf8AreCountedAndNamed) {
+  write_text(dir_ / "captions.txt", "a dog\ncaf\xe9 au lait\n");
+  const Ended done = run_program("uvic-encode", arguments("out"));
+  EXPECT_EQ(done.status, 0) << done.err;
+  EXPECT_NE(done.err.find("captions.txt: 1 captions are not UTF-8, the first is \"caf\xe9 au lait\""),
+            std::string::npos)
+      << done.err;
+}
+
+TEST_F(EncodeTextTest, UvicInfoShowsAndChecksThem) {
+  EncodeTextRequest r = request("out");
+  r.dtype = DType::f16;
+  encode(r);
+  const auto info = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), r.out.string());
+    return run_program("uvic-info", more);
+  };
+  const Ended whole = info({"--check", "--json"});
+  EXPECT_EQ(whole.status, 0) << whole.err;
+  EXPECT_NE(whole.err.find("shards that are whole: 2 of 2"), std::string::npos) << whole.err;
+  const auto j = nlohmann::json::parse(whole.out, nullptr, false);
+  ASSERT_TRUE(j.is_object() && j.contains("text")) << whole.out;
+  EXPECT_EQ(j["text"]["items"], 9);
+  EXPECT_EQ(j["text"]["made"]["dtype"], "f16");
+  EXPECT_EQ(j["text"]["made"]["text_encoder"], "clip");
+  const fs::path shard = r.out / "text-000001.safetensors";
+  std::string bytes = read_text(shard);
+  bytes[bytes.size() / 2] = static_cast<char>(~bytes[bytes.size() / 2]);
+  write_text(shard, bytes);
+  EXPECT_EQ(info({}).status, 0);
+  const Ended damaged = info({"--check"});
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_NE(damaged.err.find(concat("1 of 2 shards are damaged: ", shard.string(), ": context changed")),
+            std::string::npos)
+      << damaged.err;
+  EXPECT_TRUE(failed_clearly(run_program("uvic-info", {dir_ / "clip", "--check"}), "uvic-info", 1,
+                             {"no folder of latents or texts, which --check reads"}));
 }
 
 TEST_F(EncodeTextTest, WhatCannotBeDoneIsOneLine) {

@@ -5,7 +5,9 @@
 
 #include "app/trainer.h"
 #include "tests/app/fid_fixtures.h"
-#include "tests/app/tiny_run.h"
+#include "tests/app/latent_fixtures.h"
+#include "tests/app/text_fixtures.h"
+#include "tests/model/autoencoder_fixtures.h"
 
 namespace uvic::test {
 namespace {
@@ -34,6 +36,32 @@ class EvaluationTest : public ImageFolderTest {
     train({.config = c, .out = out, .device = {}, .progress = Progress::Style::quiet});
   }
 
+  // The FIDs in the log of a run are those of its checkpoints.
+  void expect_what_uvic_fid_finds(const RunConfig& c, const fs::path& run) {
+    std::map<int64_t, nlohmann::json> lines;
+    for (const nlohmann::json& line : metrics_of(run))
+      if (line.contains("fid")) lines[line["step"]] = line;
+    ASSERT_EQ(lines.size(), 2u);  // after 5 and 10
+    FidRequest r = fid_request(run, dir_ / "stats.npz", network_.path());
+    r.num = 7;
+    r.sample.generator.sampler.steps = c.sample.steps;
+    r.sample.generator.guidance.scale = c.sample.cfg_scale;
+    r.sample.prompts_file = c.eval.prompts_file;
+    r.sample.dtype = "f32";
+    Processes alone{World{}};
+    const FidOutcome found = compare_sets(r, alone);
+    ASSERT_EQ(found.results.size(), 2u);
+    for (const FidResult& result : found.results) {
+      const nlohmann::json& line = lines.at(result.a.step);
+      EXPECT_NEAR(line["fid"], values_of(result).at("fid"), 1e-9 * values_of(result).at("fid")) << line;
+      EXPECT_EQ(line["fid_protocol"], "tf1");
+      EXPECT_EQ(line["fid_images"], 7);
+      EXPECT_EQ(line["fid_reference_images"], 14);
+      EXPECT_EQ(line["fid_cfg_scale"], 3);
+      EXPECT_EQ(line["fid_sampler"], "dpm++");
+    }
+  }
+
   fs::path data_ = class_folders(3, 5);
   NetworkFile network_;
 };
@@ -48,26 +76,36 @@ TEST_F(EvaluationTest, LogsWhatUvicFidFindsAndChangesNoBit) {
   EXPECT_TRUE(read_text(dir_ / "with/step-00000010/state.safetensors") ==
               read_text(dir_ / "without/step-00000010/state.safetensors"));
 
-  std::map<int64_t, nlohmann::json> lines;
-  for (const nlohmann::json& line : metrics_of(dir_ / "with"))
-    if (line.contains("fid")) lines[line["step"]] = line;
-  ASSERT_EQ(lines.size(), 2u);  // after 5 and 10
-  FidRequest r = fid_request(dir_ / "with", dir_ / "stats.npz", network_.path());
-  r.num = 7;
-  r.sample.generator.sampler.steps = with.sample.steps;
-  r.sample.generator.guidance.scale = with.sample.cfg_scale;
-  r.sample.dtype = "f32";
-  Processes alone{World{}};
-  const FidOutcome found = compare_sets(r, alone);
-  for (const FidResult& result : found.results) {
-    const nlohmann::json& line = lines.at(result.a.step);
-    EXPECT_NEAR(line["fid"], values_of(result).at("fid"), 1e-9 * values_of(result).at("fid")) << line;
-    EXPECT_EQ(line["fid_protocol"], "tf1");
-    EXPECT_EQ(line["fid_images"], 7);
-    EXPECT_EQ(line["fid_reference_images"], 14);
-    EXPECT_EQ(line["fid_cfg_scale"], 3);
-    EXPECT_EQ(line["fid_sampler"], "dpm++");
-  }
+  expect_what_uvic_fid_finds(with, dir_ / "with");
+}
+
+TEST_F(EvaluationTest, ModelsOnLatentsAreDecoded) {
+  const fs::path autoencoder = write_unsynced(generated_tiny_b(), dir_ / "autoencoder.safetensors");
+  write_latents(dir_ / "latents", {.latent = {8, 8, 8}}, {{"autoencoder", autoencoder.string()}});
+  RunConfig c = config();
+  c.model.in_chans = 4;
+  c.data = latents_at(dir_ / "latents");
+  run(c, dir_ / "run");
+  expect_what_uvic_fid_finds(c, dir_ / "run");
+  fs::remove(autoencoder);
+  EXPECT_NE(error_of([&] { run(c, dir_ / "blind"); }).find("its autoencoder is missing"), std::string::npos);
+}
+
+TEST_F(EvaluationTest, TextModelsShowTheirPrompts) {
+  const fs::path autoencoder = write_unsynced(generated_tiny_b(), dir_ / "autoencoder.safetensors");
+  write_latents(dir_ / "latents", {.classes = 0, .latent = {8, 8, 8}}, {{"autoencoder", autoencoder.string()}});
+  write_texts(dir_ / "latents", {.names = std::vector<std::string>(12), .context = {12, 8}});
+  write_text(dir_ / "prompts.txt", "a cat\na dog\nmany birds\n");
+  RunConfig c = config();
+  c.model = tiny_text_model();
+  c.model.in_chans = 4;
+  c.data = latents_at(dir_ / "latents");
+  c.latents.text_encoder = write_tower(dir_ / "clip").string();
+  c.eval.prompts_file = (dir_ / "prompts.txt").string();
+  run(c, dir_ / "run");
+  expect_what_uvic_fid_finds(c, dir_ / "run");
+  fs::remove_all(dir_ / "clip");
+  EXPECT_NE(error_of([&] { run(c, dir_ / "mute"); }).find("its text encoder is missing"), std::string::npos);
 }
 
 TEST_F(EvaluationTest, AStopEndsItAndKeepsTheRun) {
@@ -97,10 +135,6 @@ TEST_F(EvaluationTest, WhatCannotBeDoneEndsTheRunAtItsStart) {
   c = config();
   c.eval.stats.clear();
   EXPECT_NE(error_of([&] { validate(c); }).find("eval.fid_every is 5, which needs eval.stats"), std::string::npos);
-  c = config();
-  c.model.in_chans = 4;
-  c.data.format = "latents";
-  EXPECT_NE(error_of([&] { validate(c); }).find("a model of RGB images"), std::string::npos);
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ TEST_F(LatentsTest, TensorsThatDoNotFitAreRefusedByName) {
   };
   const auto f32 = [](const Shape& shape) { return random_tensor(DType::f32, shape, 1); };
   const OwnedTensor three = f32({3, 4, 8, 8}), two = f32({2, 4, 8, 8}), odd = f32({2, 5, 8, 8}), flat = f32({2, 4}),
-                    context = f32({3, 5, 6}), empty = f32({5, 6}), wide = f32({5, 7});
+                    context = f32({3, 5, 6}), empty = f32({5, 6}), wide = f32({5, 7}), flat3 = f32({3});
   int32_t labels[] = {0, 1}, negative[] = {-1, 0};
   const auto of = [](auto* data, DType dtype, int64_t n) { return Tensor(data, dtype, {n}); };
   const std::string images = "images-000000.safetensors: ", text = "text-000000.safetensors: ";
@@ -134,7 +134,9 @@ TEST_F(LatentsTest, TensorsThatDoNotFitAreRefusedByName) {
             std::string::npos);
   EXPECT_NE(refused("images", {{"moments", two.tensor}, {"labels", of(negative, DType::i32, 2)}}).find("from -1 to 0"),
             std::string::npos);
-  EXPECT_NE(refused("images", {{"moments", two.tensor}, {"labels", of(labels, DType::i32, 1)}}).find("labels [1]"),
+  EXPECT_NE(refused("images", {{"moments", two.tensor}, {"labels", of(labels, DType::i32, 1)}}).find("labels i32 [1]"),
+            std::string::npos);
+  EXPECT_NE(refused("images", {{"moments", two.tensor}, {"labels", f32({2}).tensor}}).find(images + "labels f32 [2]"),
             std::string::npos);
   int64_t good[] = {0, 1, 3}, none[] = {0, 3, 3}, past[] = {0, 1, 4};
   for (int64_t* begin : {none, past})
@@ -145,7 +147,10 @@ TEST_F(LatentsTest, TensorsThatDoNotFitAreRefusedByName) {
         std::string::npos);
   EXPECT_NE(refused("text",
                     {{"context", context.tensor}, {"begin", of(good, DType::i64, 2)}, {"empty_context", empty.tensor}})
-                .find(text + "begin [2]"),
+                .find(text + "begin i64 [2]"),
+            std::string::npos);
+  EXPECT_NE(refused("text", {{"context", context.tensor}, {"begin", flat3.tensor}, {"empty_context", empty.tensor}})
+                .find(text + "begin f32 [3]"),
             std::string::npos);
   EXPECT_NE(
       refused("text", {{"context", context.tensor}, {"begin", of(good, DType::i64, 3)}, {"empty_context", wide.tensor}})
@@ -267,6 +272,27 @@ TEST_F(LatentsTest, ABrokenFeatureIsReplacedAndCounted) {
   config.max_bad_share = 0;
   BatchLoader strict(*source, config, {.batch_size = 12});
   EXPECT_NE(error_of([&] { strict.next(); }).find("5.npy"), std::string::npos);
+}
+
+// Whatever made it: one such latent would end the run some steps later, without a name.
+TEST_F(LatentsTest, ANumberThatIsNotFiniteIsABrokenLatent) {
+  const MadeLatents m{.images = 12, .shard = 12};
+  write_latents(dir_ / "out", m);
+  const fs::path shard = dir_ / "out" / "images-000000.safetensors";
+  std::string bytes = read_text(shard);
+  const OwnedTensor latent = made_latent(m, 7, false);
+  const size_t at = bytes.find(std::string(static_cast<const char*>(latent.tensor.raw()), latent.tensor.bytes()));
+  ASSERT_NE(at, std::string::npos);
+  const float nan = std::nanf("");
+  std::memcpy(&bytes[at + 40], &nan, sizeof nan);
+  write_text(shard, bytes);
+  const auto source = open_latents((dir_ / "out").string());
+  DataConfig config = latents_at(dir_ / "out");
+  config.max_bad_share = 0.1;
+  BatchLoader loader(*source, config, {.batch_size = 12});
+  loader.next();
+  ASSERT_EQ(loader.bad_images(), 1);
+  EXPECT_EQ(loader.bad_examples().at(0), shard.string() + ", image 7: a number is not finite");
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "app/data/tensor_shards.h"
 
+#include <zlib.h>
+
+#include <functional>
 #include <numeric>
 
 #include "tests/app/image_fixtures.h"
@@ -108,6 +111,55 @@ TEST_F(TensorShardsTest, ADamagedShardIsRefusedByNameAndMadeAgain) {
   EXPECT_EQ(TensorShards(out, "images").items(), 9);
 }
 
+// A disk that gives back another byte changes no size.
+TEST_F(TensorShardsTest, ChecksumsFindAChangedByte) {
+  const fs::path out = dir_ / "out", shard = out / "images-000001.safetensors";
+  write_all(out);
+  EXPECT_TRUE(TensorShards(out, "images").damage(2).empty());
+  const std::string want = read_text(shard);
+  const auto changed = [&](size_t at) {
+    std::string bytes = want;
+    bytes[at] = static_cast<char>(bytes[at] ^ 1);
+    write_text(shard, bytes);
+    const std::vector<std::string> lines = TensorShards(out, "images").damage(2);
+    return lines.size() == 1 ? lines[0] : concat(lines.size(), " lines");
+  };
+  float x[2] = {7, 70};
+  EXPECT_EQ(changed(want.find(std::string(reinterpret_cast<char*>(x), sizeof x))),
+            shard.string() + ": x changed since it was written");
+  EXPECT_EQ(changed(want.rfind("item7")), shard.string() + ": names changed since it was written");
+  // Whole, and of the same size, but of another data set: the index knows its checksums.
+  std::string other = want;
+  other[want.rfind("item7")] = 'I';
+  write_text(shard, other);
+  const auto crc = [](const std::string& text) {
+    return std::to_string(::crc32(0, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+  };
+  const std::string mine = crc("item4\nitem6\nitem7\n"), theirs = crc("item4\nitem6\nItem7\n");
+  ASSERT_EQ(mine.size(), theirs.size());
+  other.replace(other.find(mine), mine.size(), theirs);
+  write_text(shard, other);
+  EXPECT_NE(error_of([&] { TensorShards(out, "images"); }).find("is not the shard that images.json means: crc32"),
+            std::string::npos);
+}
+
+TEST_F(TensorShardsTest, NumbersThatAreNotFiniteAreNotWritten) {
+  ShardPlan p = plan();
+  p.items = 1;
+  TensorShardWriter writer(dir_ / "out", p);
+  float x[] = {1, INFINITY};
+  uint16_t half[] = {float_to_half(1e5f)};
+  const auto written = [&](Tensor t) {
+    return error_of([&] { writer.write(0, {.names = {"a"}, .tensors = {{"moments", t}}}); });
+  };
+  EXPECT_NE(written(Tensor(x, DType::f32, {1, 2})).find("000000.safetensors: a number of \"moments\" would not be"),
+            std::string::npos);
+  EXPECT_NE(written(Tensor(half, DType::f16, {1, 1})).find("would not be finite"), std::string::npos);
+  EXPECT_FALSE(writer.whole(0));
+  writer.write(0, {.names = {"a"}, .tensors = {{"moments", Tensor(x, DType::f32, {1, 1})}}});
+  EXPECT_TRUE(writer.whole(0));
+}
+
 TEST_F(TensorShardsTest, WhatIsNotWholeIsRefused) {
   EXPECT_EQ(error_of([&] { TensorShards(dir_, "images"); }),
             dir_.string() + ": no images that uvic-encode made are here");
@@ -122,11 +174,29 @@ TEST_F(TensorShardsTest, WhatIsNotWholeIsRefused) {
     write_text(dir_ / "out" / "images.json", json);
     EXPECT_NE(error_of([&] { TensorShards(dir_ / "out", "images"); }).find("images.json: "), std::string::npos) << json;
   }
-  write_text(
-      dir_ / "out" / "images.json",
-      R"({"format":"uvic-tensors-1","made":{"kind":"images"},"classes":[],"shards":[{"file":"../x","items":1}]})");
-  EXPECT_NE(error_of([&] { TensorShards(dir_ / "out", "images"); }).find("names a shard in another folder"),
+}
+
+TEST_F(TensorShardsTest, AnIndexThatLiesIsRefused) {
+  const fs::path out = dir_ / "out";
+  write_all(out);
+  const nlohmann::json good = golden_json(out / "images.json");
+  const auto refused = [&](const std::function<void(nlohmann::json&)>& edit) {
+    nlohmann::json index = good;
+    edit(index);
+    write_text(out / "images.json", index.dump());
+    return error_of([&] { TensorShards(out, "images"); });
+  };
+  EXPECT_NE(refused([](auto& j) { j["shards"][0]["file"] = "../x"; }).find("names a shard in another folder"),
             std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][1] = j["shards"][0]; }).find("names images-000000.safetensors behind"),
+            std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][1]["items"] = 0; }).find("images-000001.safetensors: is not the shard"),
+            std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"].erase(1); }).find("has 9 items, its shards 6"), std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][0]["crc32"]["x"] = 1; }).find("images-000000.safetensors: is not the"),
+            std::string::npos);
+  write_text(out / "images.json", good.dump());
+  for (const char* end : {"/", "//", "/."}) EXPECT_EQ(TensorShards(out.string() + end, "images").items(), 9);
 }
 
 TEST_F(TensorShardsTest, ShardsMadeInAnotherWayAreNotMixedIn) {

@@ -95,6 +95,17 @@ TEST_F(TextTowerTest, CaptionsOfLines) {
             "[: <a cat>][: <a \u00E9>][: <x> <y>]");
   EXPECT_EQ(read("a.jsonl", "{\"image\": \"1\", \"caption\": \"x\"}\n{\"file_name\": \"1\", \"text\": \"y\"}\n"),
             "[1: <x> <y>]");
+  EXPECT_EQ(read("a.txt",
+                 "\xEF\xBB\xBF"
+                 "1.jpg\ta cat\r\n"),
+            "[1.jpg: <a cat>]");
+  EXPECT_EQ(read("a.json", "[\"a cat\", {\"caption\": \"a dog\"}]"), "[: <a cat>][: <a dog>]");
+  EXPECT_EQ(
+      read("a.json", R"({"info": {}, "images": [{"id": 30, "file_name": "c.jpg"}, {"id": 9, "file_name": "b.jpg"}],
+                              "annotations": [{"image_id": 30, "id": 7, "caption": "x"}, {"image_id": 9, "caption": "y"},
+                                              {"image_id": 30, "id": 2, "caption": "z"}]})"),
+      "[b.jpg: <y>][c.jpg: <x> <z>]");
+  read("a.jsonl", "\xEF\xBB\xBF{\"image\": \"1\", \"caption\": \"x\"}\n{\"file_name\": \"1\", \"text\": \"y\"}\n");
   EXPECT_EQ(read_prompts(dir_ / "a.jsonl"), (std::vector<std::string>{"x", "y"}));
 }
 
@@ -104,12 +115,30 @@ TEST_F(TextTowerTest, WrongCaptionsAreOneLine) {
     return error_of([&] { read_captions(dir_ / name); }).substr(dir_.string().size() + 1);
   };
   EXPECT_EQ(error("a.txt", ""), "a.txt: no captions in it");
-  EXPECT_EQ(error("a.txt", "1.jpg\tx\ny\n"), "a.txt:2: names no image, lines before it do");
-  EXPECT_EQ(error("a.jsonl", "\"x\"\n{\n"), "a.jsonl:2: not a JSON object, nor a string");
+  EXPECT_EQ(error("a.txt", "1.jpg\tx\ny\n"), "a.txt:2: names no image, those before it do");
+  EXPECT_EQ(error("a.jsonl", "\"x\"\n{\n"), "a.jsonl:2: not JSON, or not UTF-8");
   EXPECT_EQ(error("a.jsonl", "{\"words\": \"x\"}\n"), "a.jsonl:1: has none of caption, captions, prompt and text");
   EXPECT_EQ(error("a.jsonl", "{\"captions\": []}\n"), "a.jsonl:1: has no captions");
   EXPECT_EQ(error("a.jsonl", "{\"caption\": 3}\n"), "a.jsonl:1: a caption is 3, not a string");
   EXPECT_EQ(error("a.jsonl", "{\"image\": 3, \"caption\": \"x\"}\n"), "a.jsonl:1: the image's name is 3, not a string");
+  EXPECT_EQ(error("a.txt", std::string("\xFF\xFE"
+                                       "a\0",
+                                       4)),
+            "a.txt: is UTF-16; save it as UTF-8");
+  EXPECT_EQ(error("a.json", "{\"caption\": \"x\"}\n{"), "a.json: not JSON, or cut short");
+  EXPECT_EQ(error("a.json", "{\"caption\": \"x\"}"),
+            "a.json: neither a JSON array of captions nor MS-COCO's images and annotations");
+  EXPECT_EQ(error("a.json", "[\"x\", 3]"), "a.json: element 1: not a JSON object, nor a string");
+  const auto coco = [&](const std::string& images, const std::string& annotations) {
+    return error("a.json", concat("{\"images\": [", images, "], \"annotations\": [", annotations, "]}"));
+  };
+  EXPECT_EQ(coco("3", ""), "a.json: image 0: has no file_name");
+  EXPECT_EQ(coco(R"({"file_name": "a"})", ""), "a.json: image 0: has no id");
+  EXPECT_EQ(coco(R"({"file_name": "a", "id": 1})", R"({"image_id": 2, "caption": "x"})"),
+            "a.json: annotation 0: is of image 2, which is not in images");
+  EXPECT_EQ(coco(R"({"file_name": "a", "id": 1})", R"({"image_id": 1, "caption": 5})"),
+            "a.json: annotation 0: has no caption");
+  EXPECT_EQ(coco(R"({"file_name": "a", "id": 1})", ""), "a.json: image 1, a, has no captions");
   EXPECT_EQ(error_of([&] { read_captions(dir_); }), dir_.string() + ": no such file of captions");
 }
 

@@ -257,7 +257,7 @@ std::string place() {
   if (!block.grid || block.runner != std::this_thread::get_id()) return {};
   std::string at = "kernel " + name_of_code(block.grid->kernel) + ", block ";
   const auto number = [](const uint3& i) {
-    return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
+    return std::string("(") + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
   };
   at += number(blockIdx);
   if (block.now >= 0) at += ", thread " + std::to_string(block.now);

@@ -146,6 +146,7 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
   return "unknown status";
 }
 
+size_t cublasLtGetVersion() { return 1; }
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = new cublasLtContext{emulated_gpu::current_device()};
   return CUBLAS_STATUS_SUCCESS;
@@ -231,10 +232,24 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   if (!problem.is_possible() || alignment[0] < size_of(a->type) || alignment[1] < size_of(b->type) ||
       alignment[2] < size_of(c->type) || alignment[3] < size_of(d->type))
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  results[0] = {};
-  results[0].algo = {{problem.hash(), alignment[0], alignment[1], alignment[2], alignment[3], preference->workspace}};
-  results[0].workspaceSize = preference->workspace;
-  *found = 1;
+  // Several, for who wants to choose; they differ in name only.
+  for (uint64_t i = 0; i < 3 && *found < wanted; ++i, ++*found) {
+    results[i] = {};
+    results[i].algo = {
+        {problem.hash(), alignment[0], alignment[1], alignment[2], alignment[3], preference->workspace, i}};
+    results[i].workspaceSize = preference->workspace;
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
+                                       cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
+  Problem problem{*desc, *a, *b, *c, *d};
+  if (!problem.is_possible() || algo->data[0] != problem.hash()) return CUBLAS_STATUS_NOT_SUPPORTED;
+  *result = {};
+  result->algo = *algo;
+  result->workspaceSize = algo->data[5];
   return CUBLAS_STATUS_SUCCESS;
 }
 

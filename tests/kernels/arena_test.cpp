@@ -1,6 +1,11 @@
 #include "kernels/core/arena.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "tests/check.h"
 
@@ -138,6 +143,25 @@ TEST(Arena, ScopeRewindsAndNamesWhereAnErrorPassed) {
   EXPECT_EQ(ctx.take_failed_scope(), "");
   EXPECT_EQ(ctx.arena().mark(), start);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which takes memory of its own, and ends the program where there is none
+TEST(ArenaDeathTest, WhereMemoryIsShortABlockIsNoLargerThanItHasToBe) {
+  EXPECT_EXIT(
+      {
+        int64_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        const rlim_t room = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + 160 * kMiB;
+        rlimit limit;
+        limit.rlim_cur = limit.rlim_max = room;
+        setrlimit(RLIMIT_AS, &limit);
+        Arena arena({});
+        arena.allocate(120 * kMiB);
+        arena.allocate(20 * kMiB);  // half of what it holds would be 60
+        std::exit(0);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 #ifndef NDEBUG
 TEST(ArenaDeathTest, WritingPastTheEndIsFound) {

@@ -13,7 +13,9 @@ class MapNormTest : public ::testing::TestWithParam<Where> {
   MapNormTest() {
     const auto scope = ctx.scope("fill");
     const Tensor all = ctx.empty(DType::u8, {1 << 22});
-    std::memset(all.raw(), 0xff, all.bytes());
+    const OwnedTensor bytes({}, all.dtype(), all.shape());
+    std::memset(bytes.tensor.raw(), 0xff, all.bytes());
+    copy({}, bytes.tensor, ctx.device(), all);
   }
   FeatureMap map_of(Tensor x, int64_t gap = 0) {
     const FeatureMap map = make_feature_map(ctx, {x.dim(0), x.dim(1), x.dim(2), x.dim(3), gap, gap, GetParam().dtype});
@@ -21,7 +23,7 @@ class MapNormTest : public ::testing::TestWithParam<Where> {
     return map;
   }
   std::vector<double> values_of(const FeatureMap& map) {
-    const OwnedTensor t({}, DType::f32, {map.B, map.h, map.w, map.channels});
+    const OwnedTensor t(host(), DType::f32, {map.B, map.h, map.w, map.channels});
     to_tensor(ctx, map, t.tensor);
     return values(t.tensor);
   }
@@ -31,7 +33,7 @@ class MapNormTest : public ::testing::TestWithParam<Where> {
   }
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, MapNormTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, MapNormTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 struct Norm {
   std::vector<double> scale, shift;  // [B, C]
@@ -73,7 +75,7 @@ TEST_P(MapNormTest, GroupNormMatchesReference) {
     assign(x.tensor, shifted);
     const OwnedTensor w = random_tensor(DType::f32, {c.C}, 2), b = random_tensor(DType::f32, {c.C}, 3);
     const FeatureMap map = map_of(x.tensor, 1);
-    const OwnedTensor got({}, DType::f32, {c.B, 2, c.C});
+    const OwnedTensor got(host(), DType::f32, {c.B, 2, c.C});
     group_norm(ctx, {map, w.tensor, b.tensor, c.groups, 1e-5}, got.tensor);
     const Norm want =
         reference_norm(values_of(map), c.B, c.h * c.w, c.C, c.groups, 1e-5, values(w.tensor), values(b.tensor));
@@ -127,8 +129,9 @@ TEST_P(MapNormTest, FewChannelsAndGaps) {
   const std::vector<double> from = values_of(map);
   std::copy(from.begin(), from.end(), want.begin() + 9);
   EXPECT_EQ(values_of(y), want);
-  const OwnedTensor planes({}, DType::f32, {1, 3, 6, 3});
+  const OwnedTensor planes(host(), DType::f32, {1, 3, 6, 3});
   to_planes(ctx, y, planes.tensor);
+  settle();
   for (int64_t c = 0; c < 3; ++c)
     for (int64_t p = 0; p < 18; ++p) EXPECT_EQ(at(planes.tensor, c * 18 + p), want[static_cast<size_t>(p * 3 + c)]);
 }
@@ -136,7 +139,7 @@ TEST_P(MapNormTest, FewChannelsAndGaps) {
 TEST_P(MapNormTest, RefusesWrongArguments) {
   const FeatureMap x = make_feature_map(ctx, {1, 4, 4, 32, 0, 0, GetParam().dtype});
   const FeatureMap narrow = make_feature_map(ctx, {1, 4, 4, 16, 0, 0, GetParam().dtype});
-  const OwnedTensor w({}, DType::f32, {32}), c({}, DType::f32, {1, 2, 32});
+  const OwnedTensor w(host(), DType::f32, {32}), c(host(), DType::f32, {1, 2, 32});
   EXPECT_EQ(error_of([&] {
               group_norm(ctx, {x, w.tensor, w.tensor, 5}, c.tensor);
             }),

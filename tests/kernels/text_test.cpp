@@ -23,6 +23,8 @@ TEST(Quote, IsAlwaysOneShortLine) {
   EXPECT_EQ(quote("plain \xc3\xbc"), "\"plain \xc3\xbc\"");
   EXPECT_EQ(quote(std::string_view("a\nb\tc\x1b[2J\0\x7f", 11)), "\"a\\nb\\tc\\x1b[2J\\x00\\x7f\"");
   EXPECT_EQ(quote(std::string(500, 'x')), "\"" + std::string(120, 'x') + "...\"");
+  EXPECT_EQ(quote(std::string(119, 'x') + "\u00E9\u00E9"),
+            "\"" + std::string(119, 'x') + "...\"");  // not half a letter
 }
 
 TEST(Escape, KeepsEverythingButControlBytes) {

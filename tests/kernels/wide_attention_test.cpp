@@ -9,7 +9,7 @@ class WideAttentionTest : public ::testing::TestWithParam<Where> {
  protected:
   Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, WideAttentionTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, WideAttentionTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 std::vector<double> reference_attention(const std::vector<double>& q, const std::vector<double>& k,
                                         const std::vector<double>& v, int64_t L, int64_t D, double scale) {
@@ -41,7 +41,7 @@ TEST_P(WideAttentionTest, MatchesReference) {
     SCOPED_TRACE(concat(c.L, " x ", c.D));
     const DType dtype = GetParam().dtype;
     const OwnedTensor q = random_tensor(dtype, {c.L, c.D}, 1, c.size), k = random_tensor(dtype, {c.L, c.D}, 2, c.size);
-    const OwnedTensor v = random_tensor(dtype, {c.L, c.D}, 3), o({}, DType::f32, {c.L, c.D});
+    const OwnedTensor v = random_tensor(dtype, {c.L, c.D}, 3), o(host(), DType::f32, {c.L, c.D});
     wide_attention(ctx, {q.tensor, k.tensor, v.tensor, c.scale}, o.tensor);
     const double scale = c.scale > 0 ? static_cast<double>(c.scale) : 1 / std::sqrt(static_cast<double>(c.D));
     EXPECT_CLOSE_MAX(values(o.tensor),
@@ -54,7 +54,7 @@ TEST_P(WideAttentionTest, MatchesReference) {
 TEST_P(WideAttentionTest, MemoryIsLinearInTokens) {
   const auto peak = [&](int64_t L) {
     Context own = context(GetParam());
-    const OwnedTensor q = random_tensor(GetParam().dtype, {L, 32}, 1), o({}, DType::f32, {L, 32});
+    const OwnedTensor q = random_tensor(GetParam().dtype, {L, 32}, 1), o(host(), DType::f32, {L, 32});
     wide_attention(own, {q.tensor, q.tensor, q.tensor}, o.tensor);
     return static_cast<double>(own.arena().peak());
   };
@@ -63,7 +63,7 @@ TEST_P(WideAttentionTest, MemoryIsLinearInTokens) {
 
 TEST_P(WideAttentionTest, RefusesWrongArguments) {
   const DType dtype = GetParam().dtype;
-  const OwnedTensor q({}, dtype, {4, 8}), k({}, dtype, {5, 8}), o({}, DType::f32, {4, 8});
+  const OwnedTensor q(host(), dtype, {4, 8}), k(host(), dtype, {5, 8}), o(host(), DType::f32, {4, 8});
   EXPECT_EQ(error_of([&] {
               wide_attention(ctx, {q.tensor, k.tensor, q.tensor}, o.tensor);
             }),
