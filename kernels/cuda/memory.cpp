@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "kernels/cuda/device.h"
-#include "kernels/ops/transfer.h"
 
 namespace uvic::cuda {
 namespace {
