@@ -6,6 +6,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fiber.h"
@@ -69,6 +70,7 @@ struct Block {
   int now = -1;          // the thread whose turn it is
   std::vector<Fiber*> idle;
   Fiber launcher;  // the stack that run() was called on
+  std::thread::id runner;
   Order by = Order::forward;
   std::mt19937 random;
 } block;
@@ -175,6 +177,7 @@ void run_block() {
 void run(const Grid& grid) {
   read_order();
   block.grid = &grid;
+  block.runner = std::this_thread::get_id();
   gridDim = grid.blocks;
   blockDim = grid.threads;
   const size_t threads = size_t{grid.threads.x} * grid.threads.y * grid.threads.z;
@@ -251,7 +254,7 @@ void meet_warp(const char* what, unsigned mask, void* data, void (*act)(const La
 }
 
 std::string place() {
-  if (!block.grid) return {};
+  if (!block.grid || block.runner != std::this_thread::get_id()) return {};
   std::string at = "kernel " + name_of_code(block.grid->kernel) + ", block ";
   const auto number = [](const uint3& i) {
     return std::string("(") + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";

@@ -78,6 +78,14 @@ void stop(const char* format, ...) {
   std::abort();
 }
 
+void use_own_fault_stack() {
+  constexpr size_t kBytes = 256 << 10;
+  stack_t stack{};
+  stack.ss_sp = new char[kBytes];
+  stack.ss_size = kBytes;
+  sigaltstack(&stack, nullptr);
+}
+
 void install_fault_handler() {
   static std::once_flag once;
   std::call_once(once, [] {

@@ -63,10 +63,11 @@ void check_parameters(int device, const void* kernel, const Parameter* parameter
 
 // Prints where device memory was touched by the host, or what a kernel touched that it must not.
 void install_fault_handler();
+void use_own_fault_stack();  // of the calling thread: a kernel may have used up its own
 
 // The function that begins at or holds an address, for messages.
 std::string name_of_code(const void* address);
-// "kernel k, block (0, 0, 0), thread 3: ", or nothing where none runs.
+// "kernel k, block (0, 0, 0), thread 3: ", or nothing if the caller is no kernel.
 std::string place();
 
 }  // namespace emulated_gpu

@@ -24,6 +24,7 @@ class Worker {
  private:
   void serve() {
     install_fault_handler();
+    use_own_fault_stack();
     std::unique_lock hold(mutex_);
     for (;;) {
       changed_.wait(hold, [this] { return work_ != nullptr; });
