@@ -7,6 +7,7 @@
 #include "app/bench_run.h"
 #include "app/bench_solvers.h"
 #include "app/cli.h"
+#include "app/loaded_model.h"
 
 int main(int argc, char** argv) {
   using namespace uvic;
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"cog", "softmax", "expressive"}));
     app.add_option("--batch", r.batch, "Images a step")->check(CLI::PositiveNumber);
     app.add_option("--steps", r.steps, "sample: network evaluations an image")->check(CLI::PositiveNumber);
+    app.add_option("--device", r.device, "auto, cpu, cuda or cuda:N");
     app.add_option("--dtype", r.dtype, "auto, f32 or bf16");
     app.add_option("--threads", r.threads, "CPU threads; 0: one per core")->check(CLI::NonNegativeNumber);
     app.add_option("--isa", r.isa, "CPU instruction set: auto, avx2, avx512 or amx");
@@ -51,7 +53,7 @@ int main(int argc, char** argv) {
     if (r.file.empty() && needs_file) throw CLI::RequiredError("--file");
     if (r.what == "solvers") {
       solvers.model = r.file;
-      Context ctx({.device = {}, .threads = r.threads});
+      Context ctx({.device = device_of_name(r.device), .threads = r.threads});
       bench_solvers(ctx, solvers);
       return 0;
     }

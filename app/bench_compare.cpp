@@ -199,7 +199,7 @@ std::string comparison_table(const std::vector<std::string>& comparisons) {
 int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
   std::vector<std::string> own = options_of(request, request.dtype, request.threads);
   own.insert(own.begin(), std::filesystem::read_symlink("/proc/self/exe"));
-  own.insert(own.end(), {"--isa", request.isa});
+  own.insert(own.end(), {"--isa", request.isa, "--device", request.device});
   if (!request.file.empty()) own.insert(own.end(), {"--file", request.file});
 
   std::vector<BenchRound> rounds;
@@ -212,6 +212,7 @@ int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
     // The peer is asked for what "auto" and "one thread per core" turned out to be.
     const Record first = Record::parse(rounds.back().own.records.at(0));
     std::vector<std::string> options = options_of(request, first["dtype"], first["threads"]);
+    if (first["isa"].get<std::string>().starts_with("cuda")) options.insert(options.end(), {"--device", "cuda"});
     if (compare.compile) options.push_back("--compile");
     const std::string command = compare.peer + " " + join(options, " ");
     turn = run_turn({"/bin/sh", "-c", command});

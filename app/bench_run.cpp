@@ -13,6 +13,7 @@
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/autoencoder.h"
 #include "model/inception.h"
 
@@ -61,13 +62,18 @@ Isa isa_named(const std::string& name) {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Median seconds of f, after three calls that warm up, over at least `least` calls and `seconds`.
-double timed(double seconds, size_t least, const std::function<void()>& f) {
-  for (int i = 0; i < 3; ++i) f();
+// Median seconds of f and all it gave ctx to do, after three calls that warm up, over at least `least` calls and
+// `seconds`.
+double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f) {
+  const auto complete = [&] {
+    f();
+    synchronize(ctx.device());
+  };
+  for (int i = 0; i < 3; ++i) complete();
   std::vector<double> times;
   for (const double start = now(); times.size() < least || now() - start < seconds;) {
     const double t = now();
-    f();
+    complete();
     times.push_back(now() - t);
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
@@ -76,6 +82,7 @@ double timed(double seconds, size_t least, const std::function<void()>& f) {
 
 void print(Context& ctx, Record record) {
   Record out{{"uvic", UVIC_VERSION}, {"threads", ctx.threads()}, {"isa", name_of(ctx.isa())}};
+  if (ctx.device().kind == DeviceKind::cuda) out["isa"] = ctx.device().str();
   out.update(record);
   std::printf("%s\n", out.dump().c_str());
   std::fflush(stdout);
@@ -91,8 +98,8 @@ void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
       Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = made_up_noise(ctx, dtype, {b, l, h, d}, 1),
              dqkv = ctx.like(a.qkv);
       Tensor stat = ctx.empty(DType::f32, {b, h, l});
-      const double forward = timed(r.seconds, 3, [&] { attention_forward(ctx, a, o); });
-      const double both = timed(r.seconds, 3, [&] {
+      const double forward = timed(ctx, r.seconds, 3, [&] { attention_forward(ctx, a, o); });
+      const double both = timed(ctx, r.seconds, 3, [&] {
         attention_forward(ctx, a, o, stat);
         attention_backward(ctx, a, o, stat, grad, dqkv);
       });
@@ -126,7 +133,7 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
     auto scope = ctx.scope("bench");
     train_step(ctx, model, made_up_step(ctx, c, r.batch), Prediction::eps, optimizer, ++step);
   };
-  const double s = timed(r.seconds, 3, one);
+  const double s = timed(ctx, r.seconds, 3, one);
   print(ctx, {{"what", "train"},
               {"model", r.model},
               {"attn", r.attention},
@@ -154,7 +161,7 @@ void bench_sample(Context& ctx, const BenchRequest& r, DType dtype) {
   std::vector<int32_t> labels(seeds.size());
   for (size_t i = 0; i < seeds.size(); ++i) seeds[i] = i, labels[i] = 0;
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     Tensor images = ctx.empty(DType::f32, {r.batch, c.in_chans, c.img_size, c.img_size});
@@ -180,12 +187,14 @@ void bench_features(Context& ctx, const BenchRequest& r) {
   Image image{32, 32, std::vector<uint8_t>(32 * 32 * 3)};
   for (size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     const Tensor x = ctx.empty(DType::f32, {r.batch, 3, Inception::kSide, Inception::kSide});
+    const OwnedTensor host = host_for(ctx, x);
     for (int64_t n = 0; n < r.batch; ++n)
-      inception_input(image, Protocol::pytorch, false, x.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
+      inception_input(image, Protocol::pytorch, false, host.tensor.rows(n, n + 1).view({3, x.dim(2), x.dim(3)}));
+    upload(ctx, host.tensor, x);
     network.forward(ctx, x, {.pool3 = ctx.empty(DType::f32, {r.batch, Inception::kFeatures})});
   });
   print(ctx, {{"what", "features"},
@@ -203,7 +212,7 @@ void bench_autoencoder(Context& ctx, const BenchRequest& r, DType dtype) {
   const int64_t B = r.batch, C = autoencoder->latent_channels(), h = r.size / autoencoder->factor();
   const bool encodes = r.what == "encode";
   int calls = 0;
-  const double s = timed(r.seconds, 2, [&] {
+  const double s = timed(ctx, r.seconds, 2, [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && ++calls > 3);
     const Tensor images = made_up_noise(ctx, DType::f32, {B, 3, r.size, r.size}, 0);
@@ -229,9 +238,9 @@ std::vector<std::string> bench_models() {
 }
 
 void run_bench(const BenchRequest& r) {
-  Context ctx({.device = {}, .threads = r.threads, .isa = isa_named(r.isa)});
+  Context ctx({.device = device_of_name(r.device), .threads = r.threads, .isa = isa_named(r.isa)});
   if (r.what == "features") return bench_features(ctx, r);
-  const DType dtype = dtype_of_name(r.dtype);
+  const DType dtype = dtype_of_name(r.dtype, ctx.device());
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);
   if (r.what == "encode" || r.what == "decode") return bench_autoencoder(ctx, r, dtype);

@@ -10,6 +10,7 @@ struct BenchRequest {
   std::string model = "S2", attention = "cog", dtype = "bf16", isa = "auto";
   std::string file;  // features: weights of an InceptionV3; encode, decode: an autoencoder
   int batch = 8, steps = 20, size = 256, threads = 0;
+  std::string device = "cpu";
   double seconds = 10;
   bool profile = false, recompute = false;
 };

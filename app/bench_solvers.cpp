@@ -6,6 +6,7 @@
 
 #include "app/generator.h"
 #include "app/loaded_model.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
@@ -49,7 +50,8 @@ void bench_solvers(Context& ctx, const SolverBenchRequest& r) {
     const Tensor x = ctx.empty(DType::f32, {r.images, c.in_chans, c.img_size, c.img_size});
     Generator(*model.net, schedule_of(model.info.schedule), {.sampler = options})
         .generate(ctx, {.seeds = seeds, .labels = labels}, x);
-    return std::vector<float>(x.data<float>(), x.data<float>() + x.numel());
+    const OwnedTensor read = on_host(ctx, x);
+    return std::vector<float>(read.tensor.data<float>(), read.tensor.data<float>() + x.numel());
   };
   const std::vector<float> exact = images({.solver = "dpm++", .order = 2}, r.exact_steps);
   for (const Solver& solver : kSolvers) {

@@ -1,5 +1,6 @@
 #include "app/cli.h"
 
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -70,12 +71,48 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
   return 1;
 }
 
-void catch_signals() {
+namespace {
+
+constexpr suseconds_t kGraceMicroseconds = 500'000;
+std::string last_words;  // of the process that has to say them
+
+void end_now(int) {
+  (void)!write(STDERR_FILENO, last_words.data(), last_words.size());
+  _exit(kExitInterrupted);
+}
+
+void ask_to_stop(int) { stop_requested = 1; }
+
+void ask_to_stop_soon(int) {
+  stop_requested = 1;
+  const itimerval grace{.it_interval = {}, .it_value = {0, kGraceMicroseconds}};
+  setitimer(ITIMER_REAL, &grace, nullptr);
+}
+
+void call_on_signals(void (*handler)(int)) {
   struct sigaction action {};
-  action.sa_handler = [](int) { stop_requested = 1; };
+  action.sa_handler = handler;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one is not caught
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+}
+
+}  // namespace
+
+void catch_signals() { call_on_signals(ask_to_stop); }
+
+void catch_signals(const std::string& name, const World& world) {
+  if (world.size == 1) return catch_signals();
+  if (world.rank == 0) last_words = name + ": interrupted\n";
+  struct sigaction action {};
+  action.sa_handler = end_now;
+  sigaction(SIGALRM, &action, nullptr);
+  call_on_signals(ask_to_stop_soon);
+}
+
+void ends_by_itself() {
+  const itimerval never{};
+  setitimer(ITIMER_REAL, &never, nullptr);
 }
 
 }  // namespace uvic

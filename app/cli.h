@@ -4,6 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "app/world.h"
+
 namespace CLI {
 class App;
 }
@@ -19,6 +21,12 @@ int run_program(int argc, char** argv, const std::string& name, const std::strin
 // Set by SIGINT and SIGTERM once catch_signals() has been called; a second signal kills as usual.
 extern volatile std::sig_atomic_t stop_requested;
 void catch_signals();
+// For a program that has nothing to save. Where it is one of several processes, the launcher kills what is still there
+// a second after the signal, and shows no more of it. So half a second after it the program ends, wherever it is, with
+// kExitInterrupted, and the first of them says so; unless it comes to its own end before, and calls ends_by_itself()
+// before its last words.
+void catch_signals(const std::string& name, const World& world);
+void ends_by_itself();
 
 constexpr int kExitInterrupted = 130;
 

@@ -98,6 +98,9 @@ void validate(const RunConfig& c) {
              ", which needs model.qkv_bias: true");
   UVIC_CHECK(c.sample.cfg_scale == 1 || c.model.null_class || text, "sample.cfg_scale is ", c.sample.cfg_scale,
              ", which needs model.null_class: true");
+  UVIC_CHECK(text || (c.sample.prompts.empty() && c.eval.prompts_file.empty()),
+             c.sample.prompts.empty() ? "eval.prompts_file" : "sample.prompts",
+             " is set, but the model takes no text: model.num_clip_token is 0");
   UVIC_CHECK(c.data.classes.empty() || classes == 0 || static_cast<int>(c.data.classes.size()) == classes,
              "data.classes names ", c.data.classes.size(), " classes, the model has ", classes,
              c.model.null_class ? " beside the null class" : "");
@@ -115,7 +118,8 @@ void validate(const RunConfig& c) {
   if (c.eval.fid_every > 0) {
     UVIC_CHECK(!c.eval.stats.empty(), "eval.fid_every is ", c.eval.fid_every,
                ", which needs eval.stats, a file that `uvic-fid ref` writes");
-    UVIC_CHECK(!text, "eval.fid_every is ", c.eval.fid_every, ", which needs a model without text");
+    UVIC_CHECK(!text || !c.eval.prompts_file.empty(), "eval.fid_every is ", c.eval.fid_every,
+               ", which of a text model needs eval.prompts_file");
   }
   for (size_t i = 0; i < c.data.classes.size(); ++i)
     UVIC_CHECK(std::find(c.data.classes.begin(), c.data.classes.begin() + static_cast<std::ptrdiff_t>(i),

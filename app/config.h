@@ -82,12 +82,14 @@ struct SampleConfig {
   int order = 0;
   double cfg_scale = 1;
   uint64_t seed = 0;
+  std::vector<std::string> prompts;
   bool operator==(const SampleConfig&) const = default;
 };
 
 // The FID of a training run's model on its way.
 struct EvalConfig {
   int64_t fid_every = 0;
+  std::string prompts_file;
   std::string stats;
   int64_t num_images = 10000;
   int batch = 64;

@@ -73,6 +73,7 @@ struct LoaderOptions {
   int64_t start_step = 0;    // steps already done: the first batch is that of this step, counted from 0
   int64_t sample_shift = 0;  // of a run that began with another batch size: see below
   Rows rows;                 // of every batch that are made, where processes share it; none: all of them
+  Device memory{};           // that batches lie in, see host_memory_for()
 };
 
 // Batches in training order, decoded ahead by threads. Row r of step k is sample g = k batch_size + sample_shift + r of

@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
     commands = {pack_command(app), images_command(app), text_command(app)};
   };
   const auto run = [&] {
-    catch_signals();
+    catch_signals("uvic-encode", world_from_environment());
     const auto given = [](const EncodeCommand& command) { return command.options->parsed(); };
     return std::find_if(commands.begin(), commands.end(), given)->run();
   };

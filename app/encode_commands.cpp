@@ -114,12 +114,13 @@ EncodeCommand images_command(CLI::App& app) {
             EncodeImagesRequest& request = given->r;
             if (given->quiet) request.progress = Progress::Style::quiet;
             request.data.exif_orientation = !given->stored;
-            request.device = device_of_name(given->device);
-            request.working = dtype_of_name(given->working);
+            request.device = device_of_name(given->device, world_from_environment());
+            request.working = dtype_of_name(given->working, request.device);
             request.dtype = stored_dtype(given->stored_as);
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
             const EncodeOutcome o = encode_images(request, processes);
+            ends_by_itself();
             if (!processes.first()) return o.interrupted ? kExitInterrupted : 0;
             return report("images", o.items, o.left_out, o.shards, o.kept, o.interrupted, given->as_json);
           }};
@@ -157,12 +158,13 @@ EncodeCommand text_command(CLI::App& app) {
   return {text, [given] {
             EncodeTextRequest& request = given->r;
             if (given->quiet) request.progress = Progress::Style::quiet;
-            request.device = device_of_name(given->device);
-            request.working = dtype_of_name(given->working);
+            request.device = device_of_name(given->device, world_from_environment());
+            request.working = dtype_of_name(given->working, request.device);
             request.dtype = stored_dtype(given->stored_as);
             request.stop = &stop_requested;
             Processes processes(world_from_environment());
             const EncodeTextOutcome o = encode_text(request, processes);
+            ends_by_itself();
             const int status = o.interrupted ? kExitInterrupted : 0;
             if (!processes.first()) return status;
             std::fprintf(stderr,

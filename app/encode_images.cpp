@@ -1,19 +1,19 @@
 #include "app/encode_images.h"
 
 #include <algorithm>
-#include <cstring>
 #include <future>
-#include <optional>
 
 #include "app/data/pack_log.h"
 #include "app/data/tensor_shards.h"
 #include "app/dataset.h"
+#include "app/in_scope.h"
 #include "app/parallel_for.h"
 #include "app/resize.h"
 #include "app/sha256.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/autoencoder.h"
 #include "model/io/convert.h"
 
@@ -56,9 +56,7 @@ class ImageEncoder {
         ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
         autoencoder_(load()),
         means_(request.means || autoencoder_->is_tiny()),
-        latent_({autoencoder_->latent_channels() * (means_ ? 1 : 2), side(), side()}),
-        plan_(plan()),
-        writer_(request.out, plan_) {}
+        latent_({autoencoder_->latent_channels() * (means_ ? 1 : 2), side(), side()}) {}
 
   EncodeOutcome run();
 
@@ -66,11 +64,10 @@ class ImageEncoder {
   int64_t side() const { return request_.size / autoencoder_->factor(); }
   std::unique_ptr<Autoencoder> load() const;
   ShardPlan plan() const;
-  bool own(int shard) const { return shard % processes_.size() == processes_.rank() && !writer_.whole(shard); }
   Decoded decode(int64_t i) const;
   std::vector<Decoded> decode(Rows rows) const;
   void encode(const Image& image, Tensor latent);
-  bool encode_shard(int shard, Progress& progress);  // false: stopped
+  bool encode_shard(TensorShardWriter& writer, int shard, Progress& progress);  // false: stopped
 
   const EncodeImagesRequest& request_;
   const Processes& processes_;
@@ -79,9 +76,7 @@ class ImageEncoder {
   std::unique_ptr<Autoencoder> autoencoder_;
   const bool means_;
   const Shape latent_;  // as stored, of one image
-  const ShardPlan plan_;
-  TensorShardWriter writer_;
-  int64_t done_ = 0;  // images of this process
+  int64_t done_ = 0;    // images of this process
 };
 
 std::unique_ptr<Autoencoder> ImageEncoder::load() const {
@@ -138,17 +133,20 @@ std::vector<Decoded> ImageEncoder::decode(Rows rows) const {
 void ImageEncoder::encode(const Image& image, Tensor latent) {
   ctx_.arena().reset();
   const int64_t size = request_.size, c = autoencoder_->latent_channels();
-  const Tensor pixels = ctx_.empty(DType::u8, {1, size, size, 3}), x = ctx_.empty(DType::f32, {1, 3, size, size});
+  const Tensor x = ctx_.empty(DType::f32, {1, 3, size, size});
   const Tensor moments = ctx_.empty(DType::f32, {1, 2 * c, side(), side()});
-  std::memcpy(pixels.raw(), image.rgb.data(), image.rgb.size());
-  pixels_to_image(ctx_, pixels, x);
-  autoencoder_->encode(ctx_, x, moments);
-  const Tensor both = moments.view({2 * c, side(), side()});
+  const Tensor pixels(const_cast<uint8_t*>(image.rgb.data()), DType::u8, {1, size, size, 3});
+  in_scope(ctx_, [&] {
+    pixels_to_image(ctx_, on_device(ctx_, pixels), x);
+    autoencoder_->encode(ctx_, x, moments);
+  });
+  const OwnedTensor read = on_host(ctx_, moments);
+  const Tensor both = read.tensor.view({2 * c, side(), side()});
   convert(means_ ? both.rows(0, c) : both, latent);
 }
 
-bool ImageEncoder::encode_shard(int shard, Progress& progress) {
-  const Rows rows = writer_.items(shard);
+bool ImageEncoder::encode_shard(TensorShardWriter& writer, int shard, Progress& progress) {
+  const Rows rows = writer.items(shard);
   ShardContents contents;
   std::vector<int32_t> labels;
   const OwnedTensor latents({}, request_.dtype, with_rows(rows.count(), latent_));
@@ -186,35 +184,19 @@ bool ImageEncoder::encode_shard(int shard, Progress& progress) {
     if (request_.flip) contents.tensors.push_back({name + "_flipped", flipped.tensor.rows(0, n)});
     if (data_.classes() > 0) contents.tensors.push_back({"labels", Tensor(labels.data(), DType::i32, {n})});
   }
-  writer_.write(shard, contents);
+  writer.write(shard, contents);
   return true;
 }
 
 EncodeOutcome ImageEncoder::run() {
-  EncodeOutcome outcome;
-  int64_t todo = 0;
-  for (int shard = 0; shard < writer_.shards(); ++shard) {
-    outcome.kept += writer_.whole(shard);
-    if (own(shard)) todo += writer_.items(shard).count();
-  }
-  Progress progress(processes_.alone() ? "encode" : "encode, this process's share", "image", todo,
-                    processes_.first() ? request_.progress : Progress::Style::quiet);
-  if (outcome.kept > 0) progress.say(concat("kept ", outcome.kept, " whole shards in ", request_.out.string()));
-  bool stopped = false;
-  for (int shard = 0; shard < writer_.shards() && !stopped; ++shard)
-    if (own(shard)) stopped = !encode_shard(shard, progress);
-  progress.finish();
-  double any_stopped[] = {stopped ? 1.0 : 0.0};
-  processes_.sum(any_stopped);  // so that all have written theirs
-  outcome.interrupted = any_stopped[0] > 0;
-  if (!processes_.first()) return outcome;
-  const TensorShardWriter all(request_.out, plan_);  // what the other processes wrote, too
-  const ShardTotals totals = all.totals();
-  outcome.items = totals.items, outcome.left_out = totals.left_out;
-  for (int shard = 0; shard < all.shards(); ++shard) outcome.shards += all.whole(shard);
-  UVIC_CHECK(totals.items > 0 || outcome.interrupted, data_.path(), ": every image is broken");
-  if (!outcome.interrupted) all.finish();
-  return outcome;
+  return encode_shards({.from = data_.path(),
+                        .out = request_.out,
+                        .plan = plan(),
+                        .unit = "image",
+                        .units = [](Rows items) { return items.count(); },
+                        .encode = [this](TensorShardWriter& writer, int shard,
+                                         Progress& progress) { return encode_shard(writer, shard, progress); }},
+                       request_.progress, processes_);
 }
 
 }  // namespace

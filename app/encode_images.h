@@ -6,8 +6,7 @@
 #include <string>
 
 #include "app/config.h"
-#include "app/processes.h"
-#include "app/progress.h"
+#include "app/encode_shards.h"
 #include "kernels/core/context.h"
 
 namespace uvic {
@@ -26,14 +25,6 @@ struct EncodeImagesRequest {
   int threads = 0;  // of the autoencoder; 0: one per core
   Progress::Style progress = Progress::Style::automatic;
   const volatile std::sig_atomic_t* stop = nullptr;  // if it becomes nonzero, the shard in the making is dropped
-};
-
-struct EncodeOutcome {
-  int64_t items = 0;     // in the shards
-  int64_t left_out = 0;  // broken; each is named on stderr
-  int shards = 0;        // whole
-  int kept = 0;          // of these: found whole, from an earlier call
-  bool interrupted = false;
 };
 
 // Writes the latents of a data set's images as TensorShardWriter does, cropped as training crops. The same images and

@@ -1,9 +1,11 @@
 #include "app/encode_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "app/captions.h"
 #include "app/data/tensor_shards.h"
+#include "app/in_scope.h"
 #include "app/sha256.h"
 #include "app/text_tower.h"
 #include "kernels/core/error.h"
@@ -35,27 +37,24 @@ class TextEncoding {
         items_(read_captions(request.captions)),
         ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
         tower_(ctx_,
-               {request.text_encoder, request.tokenizer, request.working, [this](const auto& s) { note_cut(s); }}),
-        writer_(request.out, plan()) {}
+               {request.text_encoder, request.tokenizer, request.working, [this](const auto& s) { note_cut(s); }}) {}
 
   EncodeTextOutcome run();
 
  private:
-  bool own(int shard) const { return shard % processes_.size() == processes_.rank() && !writer_.whole(shard); }
   int64_t captions(Rows items) const;
   ShardPlan plan() const;
   void note_broken_text() const;
   void note_cut(const std::string& line);
   // Overwrites out [N, T, D], of the dtype that is stored.
   void embed(std::span<const std::string> texts, Tensor out);
-  bool encode_shard(int shard);  // false: stopped
+  bool encode_shard(TensorShardWriter& writer, int shard);  // false: stopped
 
   const EncodeTextRequest& request_;
   const Processes& processes_;
   const std::vector<Captions> items_;
   Context ctx_;
   TextTower tower_;
-  TensorShardWriter writer_;
   Progress* progress_ = nullptr;
   int64_t done_ = 0, cut_ = 0;  // captions of this process
 };
@@ -105,13 +104,13 @@ void TextEncoding::note_cut(const std::string& line) {
 
 void TextEncoding::embed(std::span<const std::string> texts, Tensor out) {
   ctx_.arena().reset();
-  const Tensor states = ctx_.empty(DType::f32, out.shape());
-  tower_.embed(ctx_, texts, states);
-  convert(states, out);
+  const OwnedTensor states({}, DType::f32, out.shape());
+  in_scope(ctx_, [&] { tower_.embed(ctx_, texts, states.tensor); });
+  convert(states.tensor, out);
 }
 
-bool TextEncoding::encode_shard(int shard) {
-  const Rows rows = writer_.items(shard);
+bool TextEncoding::encode_shard(TensorShardWriter& writer, int shard) {
+  const Rows rows = writer.items(shard);
   ShardContents contents;
   std::vector<std::string> texts;
   std::vector<int64_t> begin{0};
@@ -138,36 +137,25 @@ bool TextEncoding::encode_shard(int shard) {
                       {"begin", Tensor(begin.data(), DType::i64, {static_cast<int64_t>(begin.size())})},
                       {"empty_context", empty.tensor.view({tower_.tokens(), tower_.width()})},
                       {"captions", Tensor(lines.data(), DType::u8, {static_cast<int64_t>(lines.size())})}};
-  writer_.write(shard, contents);
+  writer.write(shard, contents);
   return true;
 }
 
 EncodeTextOutcome TextEncoding::run() {
-  EncodeTextOutcome outcome;
-  int64_t todo = 0;
-  for (int shard = 0; shard < writer_.shards(); ++shard) {
-    outcome.kept += writer_.whole(shard);
-    if (own(shard)) todo += captions(writer_.items(shard));
-  }
-  Progress progress(processes_.alone() ? "encode" : "encode, this process's share", "caption", todo,
-                    processes_.first() ? request_.progress : Progress::Style::quiet);
-  progress_ = &progress;
-  if (outcome.kept > 0) progress.say(concat("kept ", outcome.kept, " whole shards in ", request_.out.string()));
-  note_broken_text();
-  bool stopped = false;
-  for (int shard = 0; shard < writer_.shards() && !stopped; ++shard)
-    if (own(shard)) stopped = !encode_shard(shard);
-  progress.finish();
-  progress_ = nullptr;
-  double of_all[] = {stopped ? 1.0 : 0.0, static_cast<double>(done_), static_cast<double>(cut_)};
-  processes_.sum(of_all);  // so that all have written theirs
-  outcome.interrupted = of_all[0] > 0;
-  outcome.encoded = static_cast<int64_t>(of_all[1]), outcome.cut = static_cast<int64_t>(of_all[2]);
-  if (!processes_.first()) return outcome;
-  const TensorShardWriter all(request_.out, plan());
-  outcome.items = all.totals().items;
-  for (int shard = 0; shard < all.shards(); ++shard) outcome.shards += all.whole(shard);
-  if (!outcome.interrupted) all.finish();
+  EncodeTextOutcome outcome{encode_shards({.from = request_.captions,
+                                           .out = request_.out,
+                                           .plan = plan(),
+                                           .unit = "caption",
+                                           .units = [this](Rows items) { return captions(items); },
+                                           .encode =
+                                               [this](TensorShardWriter& writer, int shard, Progress& progress) {
+                                                 if (!std::exchange(progress_, &progress)) note_broken_text();
+                                                 return encode_shard(writer, shard);
+                                               }},
+                                          request_.progress, processes_)};
+  double of_all[] = {static_cast<double>(done_), static_cast<double>(cut_)};
+  processes_.sum(of_all);
+  outcome.encoded = static_cast<int64_t>(of_all[0]), outcome.cut = static_cast<int64_t>(of_all[1]);
   return outcome;
 }
 

@@ -4,8 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "app/processes.h"
-#include "app/progress.h"
+#include "app/encode_shards.h"
 #include "kernels/core/context.h"
 
 namespace uvic {
@@ -23,12 +22,8 @@ struct EncodeTextRequest {
   const volatile std::sig_atomic_t* stop = nullptr;  // if it becomes nonzero, the shard in the making is dropped
 };
 
-struct EncodeTextOutcome {
-  int64_t items = 0;             // images whose captions are in the shards
-  int64_t encoded = 0, cut = 0;  // captions that were encoded now, and those of them that were too long
-  int shards = 0;                // whole
-  int kept = 0;                  // of these: found whole, from an earlier call
-  bool interrupted = false;
+struct EncodeTextOutcome : EncodeOutcome {  // items: images whose captions are in the shards
+  int64_t encoded = 0, cut = 0;             // captions that were encoded now, and those of them that were too long
 };
 
 // Writes the last hidden states of every caption, and of the empty text, as TensorShardWriter does. The same captions,

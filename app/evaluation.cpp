@@ -7,22 +7,23 @@
 namespace uvic {
 namespace {
 
-FeatureOptions options_of(const EvalConfig& c, int threads) {
+FeatureOptions options_of(const EvalConfig& c, const Context& ctx) {
   return {.network = c.network,
           .protocol = protocol_of_name(c.protocol),
           .pool = pool_of_name(c.pool),
           .unit = c.unit_range,
           .batch = c.batch,
-          .threads = threads,
+          .device = ctx.device(),
+          .threads = ctx.threads(),
           .progress = Progress::Style::quiet};  // a bar of its own would break the run's
 }
 
 // Images of the weights in use, in batches as they are asked for.
 class TrainedImages : public ImageSource {
  public:
-  TrainedImages(Context& ctx, const EvalConfig& config, const RunImages& images, const UViC& net,
-                const Schedule& schedule)
-      : ctx_(ctx), config_(config), source_(images), net_(net), schedule_(schedule) {}
+  TrainedImages(Context& ctx, const EvalConfig& config, const RunImages& images, const TextContext* texts,
+                const UViC& net, const Schedule& schedule)
+      : ctx_(ctx), config_(config), source_(images), texts_(texts), net_(net), schedule_(schedule) {}
 
   int64_t size() const override { return config_.num_images; }
   bool heavy() const override { return true; }
@@ -35,7 +36,8 @@ class TrainedImages : public ImageSource {
   void make(int64_t first) {
     const auto scope = ctx_.scope("evaluation");
     const int64_t n = std::min<int64_t>(config_.batch, size() - first);
-    const Tensor pixels = source_.make(ctx_, net_, schedule_, first, n);
+    const OwnedTensor made = source_.make(ctx_, net_, schedule_, texts_, first, n);
+    const Tensor pixels = made.tensor;
     first_ = first;
     images_.clear();
     for (int64_t i = 0; i < n; ++i) {
@@ -48,6 +50,7 @@ class TrainedImages : public ImageSource {
   Context& ctx_;
   const EvalConfig& config_;
   const RunImages& source_;
+  const TextContext* texts_;
   const UViC& net_;
   const Schedule& schedule_;
   int64_t first_ = 0;          // of images_
@@ -56,17 +59,20 @@ class TrainedImages : public ImageSource {
 
 }  // namespace
 
-Evaluation::Evaluation(const RunConfig& config, const RunImages* images, int threads)
+Evaluation::Evaluation(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
+                       const RunImages* images)
     : config_(config), images_(images) {
   if (config_.eval.fid_every == 0) return;
   reference_ = read_statistics(config_.eval.stats);
-  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, threads));
+  extractor_ = std::make_unique<FeatureExtractor>(options_of(config_.eval, ctx));
   const FeatureKind &own = extractor_->kind(), &theirs = reference_.kind;
   UVIC_CHECK(theirs.protocol.empty() || own == theirs, "eval.stats ", config_.eval.stats, " is of protocol ",
              theirs.protocol, ", network ", theirs.network.substr(0, 8), ", ", theirs.pool, " pool; eval says ",
              own.protocol, ", ", own.network.substr(0, 8), ", ", own.pool);
   UVIC_CHECK(reference_.pool3.dims() == Inception::kFeatures, "eval.stats ", config_.eval.stats, ": of ",
              reference_.pool3.dims(), " dimensions, not ", Inception::kFeatures);
+  if (config_.model.condition() == Condition::text)
+    texts_.emplace(run_texts(ctx, config_, info, run, {}, config_.eval.prompts_file));
 }
 
 Evaluation::~Evaluation() = default;
@@ -78,7 +84,7 @@ bool Evaluation::due(int64_t step) const {
 
 LogFields Evaluation::run(Context& ctx, TrainedModel& model, const Schedule& schedule, Processes& processes,
                           const std::function<bool()>& stop) {
-  TrainedImages images(ctx, config_.eval, *images_, model.net, schedule);
+  TrainedImages images(ctx, config_.eval, *images_, texts_ ? &*texts_ : nullptr, model.net, schedule);
   model.store.use(ctx, Role::ema);
   const FeatureSet set = extractor_->extract(images, images.size(), {.stop = stop}, processes, "evaluation");
   model.store.use(ctx, Role::master);

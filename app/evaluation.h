@@ -15,9 +15,11 @@ namespace uvic {
 // same bits as one without.
 class Evaluation {
  public:
-  // Reads statistics and network, so that what is wrong with them ends the run before its first step. images: null only
-  // if config asks for no FID; they must outlive this. threads: of this process; 0: all. Throws Error.
-  Evaluation(const RunConfig& config, const RunImages* images, int threads);
+  // Reads statistics, network and prompts, so that what is wrong with them ends the run before its first step. images:
+  // null only if config asks for no FID; they must outlive this. info: of the model in the making; run: its folder.
+  // Features are made where ctx, the run's, is. Throws Error.
+  Evaluation(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
+             const RunImages* images);
   ~Evaluation();
 
   // Whether config asks for one after so many steps: every eval.fid_every, and the last.
@@ -32,6 +34,7 @@ class Evaluation {
  private:
   const RunConfig config_;
   const RunImages* images_;
+  std::optional<TextContext> texts_;
   Statistics reference_;
   std::unique_ptr<FeatureExtractor> extractor_;
 };

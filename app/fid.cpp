@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "app/fid_report.h"
+#include "app/loaded_model.h"
 #include "app/sample_options.h"
 
 int main(int argc, char** argv) {
@@ -67,15 +68,19 @@ int main(int argc, char** argv) {
     r.features.protocol = protocol_of_name(protocol);
     r.features.pool = pool_of_name(pool);
     r.sample.progress = Progress::Style::quiet;
-    Processes processes(world_from_environment());
+    const World world = world_from_environment();
+    r.features.device = device_of_name(r.sample.device, world);
+    r.sample.device = r.features.device.str();
+    catch_signals("uvic-fid", world);
+    Processes processes(world);
     if (const int threads = r.sample.threads > 0 ? r.sample.threads : processes.threads(); threads > 0)
       r.features.threads = r.sample.threads = threads;
     if (r.features.decode_threads == 0) r.features.decode_threads = r.features.threads;
     if (!plot.empty()) check_fid_plot(plot, r);
-    catch_signals();
     r.stop = &stop_requested;
     const auto [results, interrupted] =
         making_reference ? write_reference(r, out, processes) : compare_sets(r, processes);
+    ends_by_itself();
     const int status = interrupted ? kExitInterrupted : 0;
     if (!processes.first()) return status;
     std::set<std::string> said;

@@ -4,15 +4,14 @@
 #include <array>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
 
 // The same label for every image of a batch.
 Tensor filled(Context& ctx, int64_t batch, double value) {
-  Tensor t = ctx.empty(DType::f32, {batch});
-  std::fill_n(t.data<float>(), batch, static_cast<float>(value));
-  return t;
+  return upload(ctx, std::vector(static_cast<size_t>(batch), static_cast<float>(value)));
 }
 
 // a's rows, then b's; empty if both are.
@@ -60,9 +59,10 @@ Denoiser Generator::denoiser(Context& ctx, const Request& request) const {
   };
   Conditions negative, positive, both;
   if (c.num_classes > 0) {
-    const Tensor y = ctx.empty(DType::i32, {2 * batch});
-    std::fill_n(y.data<int32_t>(), batch, request.negative_label < 0 ? c.num_classes - 1 : request.negative_label);
-    std::copy(request.labels.begin(), request.labels.end(), y.data<int32_t>() + batch);
+    std::vector<int32_t> labels(static_cast<size_t>(batch),
+                                request.negative_label < 0 ? c.num_classes - 1 : request.negative_label);
+    labels.insert(labels.end(), request.labels.begin(), request.labels.end());
+    const Tensor y = upload(ctx, labels);
     negative.y = y.rows(0, batch);
     positive.y = y.rows(batch, 2 * batch);
     both.y = y;
@@ -78,13 +78,10 @@ Denoiser Generator::denoiser(Context& ctx, const Request& request) const {
   Denoiser conditional = call(net_, positive);
   if (!request.other_labels.empty()) {
     Conditions other;
-    other.y = ctx.empty(DType::i32, {batch});
-    std::copy(request.other_labels.begin(), request.other_labels.end(), other.y.data<int32_t>());
-    const Tensor share = ctx.empty(DType::f32, {batch}), rest = ctx.empty(DType::f32, {batch});
-    for (int64_t b = 0; b < batch; ++b) {
-      share.data<float>()[b] = request.share[static_cast<size_t>(b)];
-      rest.data<float>()[b] = 1 - share.data<float>()[b];
-    }
+    other.y = upload(ctx, request.other_labels);
+    std::vector<float> others;
+    for (const float own : request.share) others.push_back(1 - own);
+    const Tensor share = upload(ctx, request.share), rest = upload(ctx, others);
     conditional = [first = conditional, second = call(net_, other), rest, share](Context& context, Tensor x,
                                                                                  double label, Tensor out) {
       const Tensor a = context.like(x), b = context.like(x);

@@ -1,24 +1,32 @@
 #pragma once
 
 #include "app/processes.h"
+#include "kernels/core/context.h"
 
 namespace uvic {
 
 // Sums gradients over processes while backward still makes others: parts that are done are put together to buckets of a
-// few MB, and a bucket that is full is on its way.
+// few MB, and a bucket that is full is on its way. MPI sums in memory of the host: gradients on a GPU are copied there
+// and back, each bucket once backward has made it.
 class GradientSum {
  public:
-  GradientSum(Processes& processes, Tensor gradients) : processes_(processes), gradients_(gradients) {}
+  // gradients: flat f32, on ctx's device.
+  GradientSum(Context& ctx, Processes& processes, Tensor gradients);
 
   void done(int64_t begin, int64_t end);  // as UViC::GradientsDone
-  void finish();                          // all gradients are sums now
+  void finish();                          // all gradients are sums now; the next step may begin
 
  private:
   void send();
 
+  Context& ctx_;
   Processes& processes_;
-  Tensor gradients_;             // flat f32
+  Tensor gradients_;
+  OwnedTensor summed_;           // what MPI sums: gradients_ itself, or memory of the host like it
   int64_t begin_ = 0, end_ = 0;  // done and not on its way
 };
+
+// flat f32, on ctx's device, becomes what it is in the first process.
+void copy_from_first(Context& ctx, const Processes& processes, Tensor flat);
 
 }  // namespace uvic

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "app/in_scope.h"
+
 namespace uvic {
 namespace {
 
@@ -23,15 +25,15 @@ std::optional<LatentImages> latents_of(const LoadedModel& model, const SampleReq
 
 ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
     : r_(request),
-      ctx_({.device = device_of_name(r_.device), .threads = r_.threads}),
-      model_(load_model(ctx_, r_.model, dtype_of_name(r_.dtype))),
+      ctx_({.device = device_of_name(r_.device, r_.world), .threads = r_.threads}),
+      model_(load_model(ctx_, r_.model, dtype_of_name(r_.dtype, ctx_.device()))),
       latents_(latents_of(model_, r_, decodes)),
       schedule_(schedule_of(model_.info.schedule)),
       options_(r_.generator),
       labels_(choose_labels(model_.info, r_)),
       other_label_(other_label(model_.info, r_)),
       negative_label_(negative_label(model_.info, r_)),
-      context_(ctx_, r_, model_),
+      context_(ctx_, r_, model_.info),
       start_from_(r_, shape_of_all(model_.info.config, r_), latents_ ? &*latents_ : nullptr) {
   options_.sampler.prediction = prediction_of(model_.info.prediction);
   if (!r_.guide_model.empty()) {
@@ -99,7 +101,9 @@ std::string ImageMaker::parameters(size_t image) const {
 
 int64_t ImageMaker::side() const { return model_.info.config.img_size * (latents_ ? latents_->factor() : 1); }
 
-Tensor ImageMaker::decode(Tensor x) { return latents_ ? latents_->decode(ctx_, x) : x; }
+Tensor ImageMaker::decode(Tensor x) {
+  return in_scope(ctx_, [&] { return latents_ ? latents_->decode(ctx_, x) : x; });
+}
 
 Tensor ImageMaker::make(std::span<const size_t> images, const StepObserver& observe) {
   ctx_.arena().reset();
@@ -118,18 +122,20 @@ Tensor ImageMaker::make(std::span<const size_t> images, const StepObserver& obse
   const Tensor x = ctx_.empty(DType::f32, {n, c.in_chans, c.img_size, c.img_size});
   const bool noise_given = start_from_.noise(ctx_, images, x);
   const Generator generator(*model_.net, schedule_, options_);
-  generator.generate(ctx_,
-                     {.seeds = seeds,
-                      .labels = labels,
-                      .other_labels = others,
-                      .share = shares,
-                      .negative_label = negative_label_,
-                      .context = context_.of(ctx_, images),
-                      .null_context = context_.null_of(ctx_, n),
-                      .noise_given = noise_given,
-                      .init = start_from_.init(ctx_, n),
-                      .keep = start_from_.keep(ctx_, n)},
-                     x, observe);
+  in_scope(ctx_, [&] {
+    generator.generate(ctx_,
+                       {.seeds = seeds,
+                        .labels = labels,
+                        .other_labels = others,
+                        .share = shares,
+                        .negative_label = negative_label_,
+                        .context = context_.of(ctx_, images),
+                        .null_context = context_.null_of(ctx_, n),
+                        .noise_given = noise_given,
+                        .init = start_from_.init(ctx_, n),
+                        .keep = start_from_.keep(ctx_, n)},
+                       x, observe);
+  });
   return x;
 }
 

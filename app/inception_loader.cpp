@@ -54,7 +54,7 @@ struct InceptionLoader::Impl {
   }
   Batch make(int64_t k, const std::vector<std::function<Image()>>& images) const {
     const auto n = static_cast<int64_t>(images.size());
-    Batch batch{k * options.batch, OwnedTensor({}, DType::f32, {n, 3, kSide, kSide})};
+    Batch batch{k * options.batch, OwnedTensor(options.memory, DType::f32, {n, 3, kSide, kSide})};
     for (int64_t i = 0; i < n; ++i)
       inception_input(images[static_cast<size_t>(i)](), options.protocol, options.unit,
                       batch.x.tensor.rows(i, i + 1).view({3, kSide, kSide}));

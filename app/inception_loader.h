@@ -16,6 +16,7 @@ struct InceptionLoaderOptions {
   int64_t count = 0;  // so many of the source's images, spread evenly over it
   int64_t batch = 32;
   int threads = 0;  // that decode and resize; 0: one per core
+  Device memory{};  // that batches lie in, see host_memory_for()
   World world;      // batch k is for process k mod size
 };
 

@@ -51,26 +51,27 @@ Prediction prediction_of(const std::string& name) {
   throw Error("unknown prediction '" + name + "'", "known are eps, x0 and v");
 }
 
-DType dtype_of_name(const std::string& name) {
-  if (name == "auto") return has_fast_bf16() ? DType::bf16 : DType::f32;
+DType dtype_of_name(const std::string& name, Device device) {
+  if (name == "auto") return device.kind == DeviceKind::cuda || has_fast_bf16() ? DType::bf16 : DType::f32;
   if (name == "f32") return DType::f32;
   if (name == "bf16") return DType::bf16;
   throw Error("unknown dtype '" + name + "'", "known are auto, f32 and bf16");
 }
 
-Device device_of_name(const std::string& name) {
-  if (name == "auto" || name == "cpu") return {};
-  const std::string index = name == "cuda" ? "0" : name.starts_with("cuda:") ? name.substr(5) : "";
-  if (is_number(index)) {
-    std::string why = "the programs prepare what they run on in host memory only, as yet";
-    try {
-      synchronize({DeviceKind::cuda, std::stoi(index)});
-    } catch (const Error& e) {
-      why = e.what();
-    }
-    throw Error("device '" + name + "' cannot be used: " + why, "use --device cpu");
+Device device_of_name(const std::string& name, const World& world) {
+  const int gpus = gpu_count();
+  if (name == "cpu" || (name == "auto" && gpus == 0)) return {};
+  const bool any = name == "auto" || name == "cuda";
+  const std::string index = name.starts_with("cuda:") ? name.substr(5) : "";
+  if (!any && !is_number(index)) throw Error("unknown device '" + name + "'", "known are auto, cpu, cuda and cuda:N");
+  const Device device{DeviceKind::cuda, any ? world.local_rank % std::max(1, gpus) : std::stoi(index)};
+  try {
+    synchronize(device);
+  } catch (const Error& e) {
+    throw Error("device '" + name + "' cannot be used: " + e.what(),
+                e.hint().empty() ? "--device auto takes what there is" : e.hint());
   }
-  throw Error("unknown device '" + name + "'", "known are auto, cpu, cuda and cuda:N");
+  return device;
 }
 
 int class_of_name(const ModelInfo& info, const std::string& name) {

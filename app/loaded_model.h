@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "app/world.h"
 #include "model/model_file.h"
 #include "model/uvic.h"
 #include "sampler/denoiser.h"
@@ -30,10 +31,11 @@ LoadedModel load_model(Context& ctx, const std::filesystem::path& path, DType dt
 Schedule schedule_of(const std::string& name);
 Prediction prediction_of(const std::string& name);
 
-// "auto": bf16 where the device multiplies it fast, else f32. Throws Error for an unknown name.
-DType dtype_of_name(const std::string& name);
-// "auto", "cpu", "cuda", "cuda:1". Throws Error for an unknown name or a device this program cannot use.
-Device device_of_name(const std::string& name);
+// "auto": bf16 where device multiplies it fast, else f32. Throws Error for an unknown name.
+DType dtype_of_name(const std::string& name, Device device = {});
+// "cpu", "cuda:1"; "cuda": a GPU; "auto": one if there is any, else the CPU. Processes on one machine take its GPUs in
+// turn. Throws Error for an unknown name or a device this program cannot use.
+Device device_of_name(const std::string& name, const World& world = {});
 
 // The label of "cat" or "3". Throws Error with the nearest names.
 int class_of_name(const ModelInfo& info, const std::string& name);

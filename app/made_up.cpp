@@ -1,17 +1,14 @@
 #include "app/made_up.h"
 
-#include <algorithm>
+#include <vector>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
 
-Tensor filled(Context& ctx, int64_t n, float value) {
-  Tensor t = ctx.empty(DType::f32, {n});
-  std::fill_n(t.data<float>(), n, value);
-  return t;
-}
+Tensor filled(Context& ctx, int64_t n, float value) { return upload(ctx, std::vector(static_cast<size_t>(n), value)); }
 
 }  // namespace
 
@@ -26,8 +23,9 @@ Tensor made_up_noise(Context& ctx, DType dtype, Shape shape, uint32_t draw) {
 Conditions made_up_conditions(Context& ctx, const UViCConfig& c, int64_t batch) {
   Conditions out;
   if (c.num_classes > 0) {
-    out.y = ctx.empty(DType::i32, {batch});
-    for (int64_t i = 0; i < batch; ++i) out.y.data<int32_t>()[i] = static_cast<int32_t>(i % c.num_classes);
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < batch; ++i) labels.push_back(static_cast<int32_t>(i % c.num_classes));
+    out.y = upload(ctx, labels);
   }
   if (c.num_clip_token > 0) out.context = made_up_noise(ctx, DType::f32, {batch, c.num_clip_token, c.clip_dim}, 3);
   return out;

@@ -54,6 +54,7 @@ void Progress::update(int64_t done, const std::string& note) {
   done_ = done;
   note_ = note;
   if (finished_ || style_ == Style::quiet) return;
+  if (style_ == Style::lines && done_ == total_) return;  // finish() says it, once
   const double now = seconds();
   if (now - last_draw_ >= (style_ == Style::bar ? 0.1 : 5.0)) draw(now);
 }
@@ -84,7 +85,7 @@ void Progress::say(const std::string& line) {
 void Progress::finish() {
   if (finished_) return;
   finished_ = true;
-  if (style_ == Style::quiet) return;
+  if (style_ == Style::quiet || (style_ == Style::lines && done_ == start_)) return;
   draw(seconds());
   if (bar_drawn_) std::fputc('\n', stderr);
   bar_drawn_ = false;

@@ -1,7 +1,5 @@
 #include "app/run_estimate.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -53,6 +51,7 @@ double time_step(Context& ctx, const RunConfig& config, DType dtype, int batch) 
     const auto start = std::chrono::steady_clock::now();
     train_step(ctx, model, in, prediction_of(config.diffusion.prediction), {.warmup_steps = 0, .ema_rates = rates},
                step);
+    synchronize(ctx.device());
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   const double update = ctx.timings().at("train/update").seconds;
@@ -92,14 +91,14 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
   const UViC net(store, config.model);
   e.parameters = store.count();
   e.tokens = config.model.tokens();
-  e.dtype = dtype_of_name(t.dtype);
+  e.dtype = dtype_of_name(t.dtype, device.device);
   e.step_flops = 3 * config.model.forward_flops() * t.batch_size;
   const auto memory = [&](bool recompute) {
     return training_memory(config.model, images_at_a_time(t), e.dtype, recompute, static_cast<int>(t.ema_rate.size()));
   };
   e.memory = memory(t.recompute);
   e.other_activations = memory(!t.recompute).activations;
-  e.machine_memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  e.machine_memory = static_cast<double>(total_memory(device.device));
   count_images(e, config);
   if (std::filesystem::is_directory(out))
     for (const auto& folder : list_checkpoints(out)) e.steps_done = std::max(e.steps_done, *checkpoint_step(folder));

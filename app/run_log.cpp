@@ -38,7 +38,7 @@ std::optional<double> number(const LogValue& value) {
 RunLog::RunLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, int64_t resumed_step,
                int processes)
     : ctx_(ctx),
-      dtype_(dtype_of_name(config.train.dtype)),
+      dtype_(dtype_of_name(config.train.dtype, ctx.device())),
       processes_(processes),
       images_(config.train.batch_size),
       flops_(3 * config.model.forward_flops() * images_),

@@ -54,9 +54,10 @@ int main(int argc, char** argv) {
     }
     r.world = world_from_environment();
     if (quiet) r.progress = Progress::Style::quiet;
-    catch_signals();
+    catch_signals("uvic-sample", r.world);
     r.stop = &stop_requested;
     const SampleOutcome o = sample_images(r);
+    ends_by_itself();
     if (as_json) {
       const nlohmann::ordered_json j{{"what", "sample"},
                                      {"model", r.model.string()},

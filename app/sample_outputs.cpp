@@ -4,6 +4,7 @@
 
 #include "app/image_io.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/io/npz.h"
 #include "model/io/safetensors.h"
 
@@ -13,15 +14,14 @@ namespace {
 
 constexpr int64_t kMostStates = 10'000;  // pictures in a trajectory
 
-Tensor to_pixels(Context& ctx, Tensor x) {
+// On the host.
+OwnedTensor to_pixels(Context& ctx, Tensor x) {
   const Tensor pixels = ctx.empty(DType::u8, {x.dim(0), x.dim(2), x.dim(3), 3});
   image_to_pixels(ctx, x, pixels);
-  return pixels;
+  return on_host(ctx, pixels);
 }
 
 Tensor row(Tensor t, size_t i) { return t.rows(static_cast<int64_t>(i), static_cast<int64_t>(i) + 1); }
-
-void copy(Tensor from, Tensor to) { std::memcpy(to.raw(), from.raw(), from.bytes()); }
 
 }  // namespace
 
@@ -82,7 +82,8 @@ bool SampleOutputs::has_already(size_t image, const std::string& parameters) {
 }
 
 void SampleOutputs::show(Context& ctx, std::span<const size_t> images, Tensor state) {
-  const Tensor pixels = to_pixels(ctx, state);
+  const OwnedTensor read = to_pixels(ctx, state);
+  const Tensor pixels = read.tensor;
   for (size_t i = 0; i < images.size() && !states_.empty(); ++i) {
     const Tensor picture = row(pixels, i);
     const auto* bytes = static_cast<const uint8_t*>(picture.raw());
@@ -93,11 +94,12 @@ void SampleOutputs::show(Context& ctx, std::span<const size_t> images, Tensor st
 
 void SampleOutputs::take(Context& ctx, std::span<const size_t> images, Tensor x, Tensor decoded,
                          const std::function<std::string(size_t)>& parameters) {
-  for (size_t i = 0; i < images.size() && floats_.tensor; ++i) copy(row(x, i), row(floats_.tensor, images[i]));
+  for (size_t i = 0; i < images.size() && floats_.tensor; ++i) download(ctx, row(x, i), row(floats_.tensor, images[i]));
   if (!decoded) return;
-  const Tensor pixels = to_pixels(ctx, decoded);
+  const OwnedTensor read = to_pixels(ctx, decoded);
+  const Tensor pixels = read.tensor;
   for (size_t i = 0; i < images.size(); ++i) {
-    if (pixels_.tensor) copy(row(pixels, i), row(pixels_.tensor, images[i]));
+    if (pixels_.tensor) std::memcpy(row(pixels_.tensor, images[i]).raw(), row(pixels, i).raw(), row(pixels, i).bytes());
     if (!request_.out.empty())
       write_png(png_of(images[i]), row(pixels, i).view({size_, size_, 3}), parameters(images[i]));
   }

@@ -7,6 +7,7 @@
 #include "app/image_io.h"
 #include "app/resize.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/io/convert.h"
 #include "model/io/safetensors.h"
 
@@ -89,8 +90,9 @@ bool SampleStart::noise(Context& ctx, std::span<const size_t> images, Tensor x) 
   initial_noise(ctx, std::array{request_.seeds.front()}, a);
   initial_noise(ctx, std::array{request_.to_seed.value_or(request_.seeds.front())}, b);
   double dot = 0, norm_a = 0, norm_b = 0;
+  const OwnedTensor read_a = on_host(ctx, a), read_b = on_host(ctx, b);
   for (int64_t i = 0; i < a.numel(); ++i) {
-    const double u = a.data<float>()[i], v = b.data<float>()[i];
+    const double u = read_a.tensor.data<float>()[i], v = read_b.tensor.data<float>()[i];
     dot += u * v, norm_a += u * u, norm_b += v * v;
   }
   const double angle = std::acos(std::clamp(dot / std::sqrt(norm_a * norm_b), -1.0, 1.0));

@@ -34,10 +34,9 @@ std::vector<std::string> prompts_of(const SampleRequest& r) {
   return all;
 }
 
-void TextContext::check(const LoadedModel& model) const {
-  const SampleRequest& r = request_;
+void TextContext::check(const SampleRequest& r, const ModelInfo& info) const {
   const bool prompted = has_prompts() || r.negative_prompt, from_file = !r.context.empty();
-  if (model.info.config.condition() != Condition::text) {
+  if (info.config.condition() != Condition::text) {
     UVIC_CHECK(!from_file && r.negative_context.empty(), "--context: this model takes no text");
     UVIC_CHECK(!prompted, "--prompt: this model takes no text");
     return;
@@ -55,14 +54,17 @@ void TextContext::check(const LoadedModel& model) const {
                " is the unconditional side of --cfg-scale: ", "give one other than 1, and no --guide-model");
 }
 
-TextContext::TextContext(Context& ctx, const SampleRequest& r, const LoadedModel& model)
-    : request_(r), prompts_(prompts_of(r)), text_({model.info.config.num_clip_token, model.info.config.clip_dim}) {
-  check(model);
-  if (model.info.config.condition() != Condition::text) return;
+TextContext::TextContext(OwnedTensor rows, OwnedTensor null)
+    : text_({rows.tensor.dim(1), rows.tensor.dim(2)}), rows_(std::move(rows)), null_(std::move(null)) {}
+
+TextContext::TextContext(Context& ctx, const SampleRequest& r, const ModelInfo& info)
+    : prompts_(prompts_of(r)), text_({info.config.num_clip_token, info.config.clip_dim}) {
+  check(r, info);
+  if (info.config.condition() != Condition::text) return;
   const bool empty_text = needs_null(r) && r.context.empty() && r.negative_context.empty();
   if (has_prompts() || r.negative_prompt || empty_text) {
-    const auto path = find_text_encoder(r.text_encoder, r.model, model.info.text_encoder);
-    const auto warn = [](const std::string& line) { std::fprintf(stderr, "uvic-sample: %s\n", line.c_str()); };
+    const auto path = find_text_encoder(r.text_encoder, r.model, info.text_encoder);
+    const auto warn = [](const std::string& line) { std::fprintf(stderr, "warning: %s\n", line.c_str()); };
     // In f32, whatever the images are made in: a prompt's embedding is the same for all of them.
     tower_ = std::make_unique<TextTower>(ctx, TextTower::Options{path, r.tokenizer, DType::f32, warn});
     UVIC_CHECK(tower_->width() == text_[1] && tower_->tokens() >= text_[0], tower_->weights().string(), ": makes [",

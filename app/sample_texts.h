@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "app/loaded_model.h"
 #include "app/sample_run.h"
 #include "app/text_tower.h"
 #include "kernels/core/memory.h"
+#include "model/model_file.h"
 
 namespace uvic {
 
@@ -19,10 +19,12 @@ std::vector<std::string> prompts_of(const SampleRequest& request);
 // text.
 class TextContext {
  public:
-  // Throws Error if something is given that does not fit the model, the number of images or the rest; if a text model
-  // is given none; and, where there are prompts, if the model's text tower cannot be found. ctx's arena is used, and
-  // rewound. request must outlive this.
-  TextContext(Context& ctx, const SampleRequest& request, const LoadedModel& model);
+  // info: of the model. Throws Error if something is given that does not fit it, the number of images or the rest; if a
+  // text model is given none; and, where there are prompts, if its text tower cannot be found. ctx's arena is used, and
+  // rewound.
+  TextContext(Context& ctx, const SampleRequest& request, const ModelInfo& info);
+  // Of embeddings that are there: rows [N, T, D] of image i mod N, null [1, T, D], both f32.
+  TextContext(OwnedTensor rows, OwnedTensor null);
 
   // Those of some images, [B, T, D] f32 in ctx's arena; empty without text.
   Tensor of(Context& ctx, std::span<const size_t> images) const;
@@ -33,10 +35,9 @@ class TextContext {
   const std::string& prompt(size_t image) const { return prompts_[image % prompts_.size()]; }  // if there are any
 
  private:
-  void check(const LoadedModel& model) const;
+  void check(const SampleRequest& request, const ModelInfo& info) const;
   OwnedTensor embed(Context& ctx, std::span<const std::string> texts) const;
 
-  const SampleRequest& request_;
   std::vector<std::string> prompts_;
   Shape text_;                        // [T, D] of the model
   std::unique_ptr<TextTower> tower_;  // kept where there are more prompts than are embedded ahead

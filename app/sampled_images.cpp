@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 
@@ -17,10 +18,11 @@ std::function<Image()> SampledImages::fetch(int64_t i) {
     const Tensor x = maker_.decode(maker_.make(batch));
     const Tensor pixels = maker_.ctx().empty(DType::u8, {n, x.dim(2), x.dim(3), 3});
     image_to_pixels(maker_.ctx(), x, pixels);
+    const OwnedTensor read = on_host(maker_.ctx(), pixels);
     first_ = i;
     images_.clear();
     for (int64_t b = 0; b < n; ++b) {
-      const Tensor row = pixels.rows(b, b + 1);
+      const Tensor row = read.tensor.rows(b, b + 1);
       const uint8_t* rgb = row.data<uint8_t>();
       images_.push_back({static_cast<int>(x.dim(2)), static_cast<int>(x.dim(3)), {rgb, rgb + row.numel()}});
     }

@@ -58,15 +58,15 @@ TextTower::TextTower(Context& ctx, const Options& options)
 void TextTower::embed(Context& ctx, std::span<const std::string> texts, Tensor out) const {
   const auto scope = ctx.scope("texts");
   const int64_t N = static_cast<int64_t>(texts.size()), T = out.dim(1);
-  const Tensor ids = ctx.empty(DType::i32, {N, T});
+  std::vector<int32_t> ids;
   for (int64_t i = 0; i < N; ++i) {
     const std::string& text = texts[static_cast<size_t>(i)];
     const Tokenizer::Tokens t = tokens_.encode(text, T);
-    std::copy(t.ids.begin(), t.ids.end(), ids.rows(i, i + 1).data<int32_t>());
+    ids.insert(ids.end(), t.ids.begin(), t.ids.end());
     if (!t.cut.empty() && warn_)
       warn_(concat("a text takes more than ", T, " tokens and is cut: ", quote(text), " loses ", quote(t.cut)));
   }
-  encoder_->encode(ctx, ids, out);
+  encoder_->encode(ctx, Tensor(ids.data(), DType::i32, {N, T}), out);
 }
 
 fs::path find_text_encoder(const fs::path& given, const fs::path& model, const std::string& recorded) {

@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
     if (max_steps > 0) sets.push_back("train.max_steps=" + std::to_string(max_steps));
     if (!dtype.empty()) sets.push_back("train.dtype=" + dtype);
     r.config = load_config(config, sets);
-    r.device = device_of_name(device);
+    r.world = world_from_environment();
+    r.device = device_of_name(device, r.world);
     if (dry_run) {
       const RunEstimate e = estimate_run(r.config, {.device = r.device, .threads = r.config.train.threads}, r.out);
       std::fputs((as_json ? to_json(e) + "\n" : dump_config(r.config)).c_str(), stdout);
@@ -47,7 +48,6 @@ int main(int argc, char** argv) {
     if (quiet) r.progress = Progress::Style::quiet;
     catch_signals();
     r.stop = &stop_requested;
-    r.world = world_from_environment();
     const TrainOutcome o = train(r);
     if (r.world.rank > 0) return o.interrupted ? kExitInterrupted : 0;
     std::fprintf(stderr, "uvic-train: %s at step %lld; checkpoint %s\n", o.interrupted ? "interrupted" : "done",

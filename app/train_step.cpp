@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace {
@@ -25,10 +27,25 @@ Tensor make_target(Context& ctx, const StepInputs& in, Prediction prediction) {
 // The loss weights of in's samples, so that their mean becomes their share of the step's mean.
 Tensor shared_weight(Context& ctx, const StepInputs& in, double share) {
   if (share == 1) return in.weight;
+  if (!in.weight) return upload(ctx, std::vector(static_cast<size_t>(in.alpha.numel()), static_cast<float>(share)));
   Tensor weight = ctx.like(in.alpha);
-  for (int64_t b = 0; b < weight.numel(); ++b)
-    weight.data<float>()[b] = static_cast<float>(share * (in.weight ? double{in.weight.data<float>()[b]} : 1.0));
+  linear_combination(ctx, std::array<Term, 1>{{{share, in.weight}}}, weight);
   return weight;
+}
+
+// Adds what loss [B] of mse says, all of it without weights but for the step's own.
+void read_losses(Context& ctx, const StepInputs& in, Tensor loss, Tensor weight, StepResult& result) {
+  const OwnedTensor losses = on_host(ctx, loss), times = on_host(ctx, in.t),
+                    weights = weight ? on_host(ctx, weight) : OwnedTensor();
+  const float *per_sample = losses.tensor.data<float>(), *t = times.tensor.data<float>(),
+              *of_step = weight ? weights.tensor.data<float>() : nullptr;
+  result.loss_per_sample.insert(result.loss_per_sample.end(), per_sample, per_sample + loss.numel());
+  double sum = 0;
+  for (int64_t b = 0; b < loss.numel(); ++b) {
+    result.levels.add(t[b], per_sample[b]);
+    sum += double{per_sample[b]} * (of_step ? double{of_step[b]} : 1.0);
+  }
+  result.loss += sum / static_cast<double>(loss.numel());
 }
 
 }  // namespace
@@ -59,13 +76,7 @@ void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Pred
   model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
   mse(ctx, out, make_target(ctx, in, prediction), weight, loss, dout);
 
-  const float* per_sample = loss.data<float>();
-  result.loss_per_sample.insert(result.loss_per_sample.end(), per_sample, per_sample + loss.numel());
-  for (int64_t b = 0; b < loss.numel(); ++b) result.levels.add(in.t.data<float>()[b], per_sample[b]);
-  double sum = 0;
-  for (int64_t b = 0; b < loss.numel(); ++b)
-    sum += double{per_sample[b]} * (weight ? double{weight.data<float>()[b]} : 1.0);
-  result.loss += sum / static_cast<double>(loss.numel());
+  read_losses(ctx, in, loss, weight, result);
   if (!std::isfinite(result.loss)) {
     const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
     fail("step ", step, ": the loss is not finite; the first values that are not are ",

@@ -4,6 +4,7 @@
 
 #include "app/evaluation.h"
 #include "app/gradient_sum.h"
+#include "app/in_scope.h"
 #include "app/loaded_model.h"
 #include "app/preview.h"
 #include "app/run_folder.h"
@@ -34,7 +35,7 @@ OptimizerConfig optimizer_of(const TrainConfig& c) {
 RunConfig without_own_folders(RunConfig config) {
   const fs::path data = config.data.path;
   if (data.is_absolute()) config.data.path = data.filename().string();
-  for (std::string* file : {&config.eval.stats, &config.eval.network})
+  for (std::string* file : {&config.eval.prompts_file, &config.eval.stats, &config.eval.network})
     if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
   return config;
 }
@@ -82,6 +83,7 @@ class Run {
   TrainingData data_;
   Context ctx_;
   TrainedModel model_;
+  GradientSum gradients_;
   ModelInfo info_;
   Schedule schedule_;
   TrainingDraws draws_;
@@ -89,7 +91,7 @@ class Run {
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
   std::optional<RunImages> images_;
-  Previews previews_;
+  std::optional<Previews> previews_;
   std::unique_ptr<BatchLoader> loader_;
   Evaluation evaluation_;
   double loss_ = 0;
@@ -103,27 +105,29 @@ Run::Run(const TrainRequest& request)
       folder_(request.out, config_),
       data_(config_.data),
       ctx_({.device = request.device, .threads = threads()}),
-      model_((data_.check_fits(config_), ctx_), config_.model, dtype_of_name(config_.train.dtype), config_.train.seed,
-             config_.train.init_score, config_.train.ema_rate.size()),
+      model_((data_.check_fits(config_), ctx_), config_.model, dtype_of_name(config_.train.dtype, request.device),
+             config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
+      gradients_(ctx_, processes_, model_.store.flat(Role::grad)),
       info_(info_of(config_, data_)),
       schedule_(schedule_of(config_.diffusion.schedule)),
       draws_(config_, schedule_, info_.scale_factor, data_.empty_context()),
       state_(resume()),
       progress_("train", "step", config_.train.max_steps,
                 processes_.first() ? request.progress : Progress::Style::quiet, state_.step),
-      images_(RunImages::if_wanted(config_, info_, folder_.path(), processes_.first())),
-      previews_(config_, images_ ? &*images_ : nullptr),
+      images_(RunImages::if_wanted(config_, info_, folder_.path(), request.device, processes_.first())),
       loader_(data_.load({.batch_size = config_.train.batch_size,
                           .image_size = config_.model.img_size,
                           .seed = config_.train.seed,
                           .start_step = state_.step,
                           .sample_shift = state_.samples - state_.step * config_.train.batch_size,
-                          .rows = rows_})),
-      evaluation_(config_, images_ ? &*images_ : nullptr, ctx_.threads()) {
+                          .rows = rows_,
+                          .memory = host_memory_for(request.device)})),
+      evaluation_(ctx_, config_, info_, folder_.path(), images_ ? &*images_ : nullptr) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
   folder_.begin(state_);
   log_.emplace(request.out, config_, ctx_, state_);
+  previews_.emplace(ctx_, config_, info_, folder_.path(), data_, images_ ? &*images_ : nullptr);
   for (const std::string& lost : data_.lost_shards()) progress_.say("left out " + lost);
   if (state_.step > 0) progress_.say(concat("resumed at step ", state_.step, " from ", folder_.checkpoint().string()));
 }
@@ -146,7 +150,7 @@ TrainState Run::resume() {
   state.step = numbers[0], state.samples = numbers[1];
   if (numbers[2]) return state;  // all have made the same weights
   for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
-    if (const Tensor all = model_.store.flat(role)) processes_.copy_from_first(all);
+    if (const Tensor all = model_.store.flat(role)) copy_from_first(ctx_, processes_, all);
   model_.store.use(ctx_, Role::master);
   return state;
 }
@@ -156,7 +160,6 @@ StepResult Run::step() {
   const Rows all{0, rows_.count()};
   const int parts = config_.train.accumulate;
   StepResult result;
-  GradientSum gradients(processes_, model_.store.flat(Role::grad));
   zero(ctx_, model_.store.flat(Role::grad));
   for (int i = 0; i < parts; ++i) {
     ctx_.arena().reset();
@@ -164,10 +167,10 @@ StepResult Run::step() {
     const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
     const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
     UViC::GradientsDone done;  // only the last part's gradients are the step's
-    if (i + 1 == parts) done = [&](int64_t begin, int64_t end) { gradients.done(begin, end); };
+    if (i + 1 == parts) done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
     add_gradients(ctx_, model_, in, prediction_of(config_.diffusion.prediction), share, state_.step + 1, result, done);
   }
-  gradients.finish();
+  gradients_.finish();
   finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
   return result;
 }
@@ -202,9 +205,9 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
   char note[32];
   std::snprintf(note, sizeof note, "loss %.4f", loss_);
   progress_.update(state_.step, note);
-  if (!previews_.due(state_.step)) return;
+  if (!previews_->due(state_.step)) return;
   const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
-  previews_.write(ctx_, model_, schedule_, grid);
+  previews_->write(ctx_, model_, schedule_, grid);
   log_->preview(state_.step, grid);
 }
 
@@ -213,10 +216,9 @@ TrainOutcome Run::loop() {
     if (log_) log_->begin_step();
     StepResult result;
     try {
-      result = step();
+      result = in_scope(ctx_, [this] { return step(); });
     } catch (const Error& e) {
-      const std::string scope = ctx_.take_failed_scope();
-      throw Error(concat(e.what(), scope.empty() ? "" : " (in " + scope + ")"), what_is_left());
+      throw Error(e.what(), concat(e.hint(), e.hint().empty() ? "" : "; ", what_is_left()));
     }
     ++state_.step, state_.samples += config_.train.batch_size;
     const DataReport data = share(result);

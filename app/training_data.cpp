@@ -57,6 +57,15 @@ const std::vector<std::string>& TrainingData::class_names() const {
   return images_ ? images_->class_names() : latents_->info().class_names;
 }
 
+OwnedTensor TrainingData::contexts(int64_t n) const {
+  const LatentInfo& info = latents_->info();
+  OwnedTensor all({}, DType::f32, {n, info.context[0], info.context[1]});
+  const OwnedTensor latent({}, DType::f32, info.latent);
+  for (int64_t i = 0; i < n; ++i)
+    latents_->read(i * latents_->size() / n, false, 0, latent.tensor, all.tensor.rows(i, i + 1));
+  return all;
+}
+
 std::vector<std::string> TrainingData::lost_shards() const {
   return images_ ? images_->lost_shards() : std::vector<std::string>{};
 }

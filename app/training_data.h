@@ -26,6 +26,8 @@ class TrainingData {
 
   // Of latents; null for images.
   const LatentInfo* latents() const { return latents_ ? &latents_->info() : nullptr; }
+  // Of texts: that of none [T, D]; and [n, T, D] of n images spread evenly over the data, the first caption of each.
+  OwnedTensor contexts(int64_t n) const;
   Tensor empty_context() const { return latents_ ? latents_->empty_context() : Tensor{}; }
 
  private:

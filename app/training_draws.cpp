@@ -7,6 +7,7 @@
 #include "app/loaded_model.h"
 #include "kernels/core/philox.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 
@@ -43,10 +44,10 @@ Tensor TrainingDraws::clean_images(Context& ctx, const Batch& batch, Rows rows, 
   const UViCConfig& model = config_.model;
   const Tensor x0 = ctx.empty(DType::f32, {rows.count(), model.in_chans, model.img_size, model.img_size});
   if (!batch.latents.tensor) {
-    pixels_to_image(ctx, batch.pixels.tensor.rows(rows.begin, rows.end), x0);
+    pixels_to_image(ctx, on_device(ctx, batch.pixels.tensor.rows(rows.begin, rows.end)), x0);
     return x0;
   }
-  const Tensor latents = batch.latents.tensor.rows(rows.begin, rows.end);
+  const Tensor latents = on_device(ctx, batch.latents.tensor.rows(rows.begin, rows.end));
   if (latents.dim(1) == model.in_chans) {
     linear_combination(ctx, std::array<Term, 1>{{{scale_, latents}}}, x0);
     return x0;
@@ -59,45 +60,51 @@ Tensor TrainingDraws::clean_images(Context& ctx, const Batch& batch, Rows rows, 
   return x0;
 }
 
+Tensor TrainingDraws::texts(Context& ctx, const Batch& batch, Rows rows, std::span<const int64_t> dropped) const {
+  const Tensor own = batch.context.tensor.rows(rows.begin, rows.end), all = ctx.like(own);
+  upload(ctx, own, all);
+  if (dropped.empty()) return all;
+  const Tensor empty = on_device(ctx, empty_context_);
+  for (const int64_t b : dropped) cast(ctx, empty, all.rows(b, b + 1).view(empty.shape()));
+  return all;
+}
+
 StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, Rows rows) const {
   if (rows.count() == 0) rows = {0, static_cast<int64_t>(batch.labels.size())};
   const UViCConfig& model = config_.model;
   const int64_t count = rows.count();
   const uint64_t seed = config_.train.seed;
-  StepInputs in;
-  in.alpha = ctx.empty(DType::f32, {count});
-  in.sigma = ctx.like(in.alpha);
-  in.t = ctx.like(in.alpha);
-  in.weight = ctx.like(in.alpha);
-  if (model.num_classes > 0) in.conditions.y = ctx.empty(DType::i32, {count});
-  if (batch.context.tensor)
-    in.conditions.context = ctx.empty(DType::f32, {count, model.num_clip_token, model.clip_dim});
+  std::vector<float> alpha, sigma, t, weight;
+  std::vector<int32_t> labels;
+  std::vector<int64_t> without_text;
   std::vector<RandomKey> noise_keys;
   for (int64_t b = 0; b < count; ++b) {
     RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
                   static_cast<uint32_t>(batch.first_sample + rows.begin + b)};
     const NoiseLevel level = schedule_.at(time(philox(key, 0)));
-    in.alpha.data<float>()[b] = static_cast<float>(level.alpha);
-    in.sigma.data<float>()[b] = static_cast<float>(level.sigma);
-    in.t.data<float>()[b] = static_cast<float>(level.label);
-    in.weight.data<float>()[b] = static_cast<float>(loss_weight(level));
+    alpha.push_back(static_cast<float>(level.alpha));
+    sigma.push_back(static_cast<float>(level.sigma));
+    t.push_back(static_cast<float>(level.label));
+    weight.push_back(static_cast<float>(loss_weight(level)));
     key.stream = Stream::label_drop;
     const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
-    if (in.conditions.y) {
+    if (model.num_classes > 0) {
       const int32_t label = batch.labels[static_cast<size_t>(rows.begin + b)];
       UVIC_CHECK(label >= 0 && label < model.real_classes(), "the data have an image of label ", label,
                  ", the model has ", model.real_classes(),
                  " classes");  // data without an index are not known before they are read
-      in.conditions.y.data<int32_t>()[b] = drop ? model.num_classes - 1 : label;
+      labels.push_back(drop ? model.num_classes - 1 : label);
     }
-    if (in.conditions.context) {
-      const Tensor own = batch.context.tensor.rows(rows.begin + b, rows.begin + b + 1);
-      const Tensor to = in.conditions.context.rows(b, b + 1);
-      cast(ctx, drop ? empty_context_.view(to.shape()) : own, to);
-    }
+    if (drop) without_text.push_back(b);
     key.stream = Stream::training_noise;
     noise_keys.push_back(key);
   }
+  StepInputs in{.alpha = upload(ctx, alpha),
+                .sigma = upload(ctx, sigma),
+                .t = upload(ctx, t),
+                .conditions = {.y = labels.empty() ? Tensor{} : upload(ctx, labels)},
+                .weight = upload(ctx, weight)};
+  if (batch.context.tensor) in.conditions.context = texts(ctx, batch, rows, without_text);
   in.x0 = clean_images(ctx, batch, rows, noise_keys);
   in.eps = ctx.like(in.x0);
   random_normal(ctx, noise_keys, in.eps.view({count, in.eps.numel() / count}));

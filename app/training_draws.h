@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "app/config.h"
 #include "app/dataset.h"
 #include "app/train_step.h"
@@ -25,6 +27,8 @@ class TrainingDraws {
   double time(const Random4& random) const;
   double loss_weight(const NoiseLevel& level) const;
   Tensor clean_images(Context& ctx, const Batch& batch, Rows rows, std::vector<RandomKey> keys) const;
+  // The texts of rows, those of dropped (counted from rows.begin) left empty.
+  Tensor texts(Context& ctx, const Batch& batch, Rows rows, std::span<const int64_t> dropped) const;
 
   const RunConfig config_;
   Schedule schedule_;

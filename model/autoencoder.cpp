@@ -1,10 +1,10 @@
 #include "model/autoencoder.h"
 
-#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "kernels/ops/update.h"
 #include "model/kl_autoencoder.h"
 #include "model/tiny_autoencoder.h"
 
@@ -12,9 +12,8 @@ namespace uvic {
 namespace fs = std::filesystem;
 namespace {
 
-bool is_finite(Tensor t) {
-  const float* v = t.data<float>();
-  return std::all_of(v, v + t.numel(), [](float x) { return std::isfinite(x); });
+bool is_finite(Context& ctx, Tensor t) {
+  return std::isfinite(squared_norm(ctx, t.view({t.numel()})));  // in double, where squares of floats do not overflow
 }
 
 void check_image(const char* what, const char* name, Tensor t, const Shape& wanted) {
@@ -69,11 +68,11 @@ std::unique_ptr<Autoencoder> Autoencoder::load(const fs::path& path, const Optio
 
 // Runs `run` for each image; in bf16, a result that is not finite from an input that is makes it f32 from there on.
 template <class F>
-void Autoencoder::in_dtype(const char* what, Tensor from, Tensor to, const F& run) {
+void Autoencoder::in_dtype(Context& ctx, const char* what, Tensor from, Tensor to, const F& run) {
   for (int64_t n = 0; n < from.dim(0); ++n) {
     const Tensor in = from.rows(n, n + 1), out = to.rows(n, n + 1);
     run(options_.dtype, in, out);
-    if (is_finite(out) || !is_finite(in)) continue;
+    if (is_finite(ctx, out) || !is_finite(ctx, in)) continue;
     UVIC_CHECK(options_.dtype != DType::f32, path_.string(), ": ", what, " gave a number that is not finite");
     options_.dtype = DType::f32;
     if (options_.warn)
@@ -91,7 +90,7 @@ void Autoencoder::encode(Context& ctx, Tensor images, Tensor moments) {
   UVIC_CHECK(H > 0 && W > 0 && H % f == 0 && W % f == 0, "encode: images are ", H, " x ", W, ", wanted multiples of ",
              f);
   check_image("encode", "moments", moments, {B, 2 * latent_channels(), H / f, W / f});
-  in_dtype("encoding", images, moments,
+  in_dtype(ctx, "encoding", images, moments,
            [&](DType dtype, Tensor image, Tensor out) { encode_one(ctx, dtype, image, out); });
 }
 
@@ -103,7 +102,7 @@ void Autoencoder::decode(Context& ctx, Tensor z, Tensor images) {
   check_image("decode", "z", z, {B, latent_channels(), h, w});
   UVIC_CHECK(h > 0 && w > 0, "decode: z is ", z.shape(), ", which has no pixels");
   check_image("decode", "images", images, {B, 3, f * h, f * w});
-  in_dtype("decoding", z, images, [&](DType dtype, Tensor in, Tensor out) { decode_one(ctx, dtype, in, out); });
+  in_dtype(ctx, "decoding", z, images, [&](DType dtype, Tensor in, Tensor out) { decode_one(ctx, dtype, in, out); });
 }
 
 }  // namespace uvic

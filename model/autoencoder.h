@@ -68,7 +68,7 @@ class Autoencoder {
   virtual void encode_one(Context& ctx, DType dtype, Tensor image, Tensor moments) = 0;
   virtual void decode_one(Context& ctx, DType dtype, Tensor z, Tensor image) = 0;
   template <class F>
-  void in_dtype(const char* what, Tensor from, Tensor to, const F& run);
+  void in_dtype(Context& ctx, const char* what, Tensor from, Tensor to, const F& run);
 
   std::filesystem::path path_;
   Options options_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/ops/transfer.h"
 #include "kernels/ops/wide_attention.h"
 
 namespace uvic::autoencoder {
@@ -33,8 +34,8 @@ PackedConv packed(const Parameters& p, const std::string& name, const Conv::Size
   p.from.check(name + ".weight", shape);
   if (s.bias) p.from.check(name + ".bias", {s.M});
   if (!p.ctx) return {};
-  const OwnedTensor w = p.from.take(name + ".weight", shape);
-  const OwnedTensor b = s.bias ? p.from.take(name + ".bias", {s.M}) : OwnedTensor();
+  const OwnedTensor w = on_device(*p.ctx, p.from.take(name + ".weight", shape));
+  const OwnedTensor b = s.bias ? on_device(*p.ctx, p.from.take(name + ".bias", {s.M})) : OwnedTensor();
   const Tensor filters = s.unfolded ? w.tensor.view({s.M, s.C * s.k * s.k, 1, 1}) : w.tensor;
   return pack_conv(*p.ctx, filters, b.tensor, p.dtype);
 }
@@ -50,8 +51,8 @@ GroupNorm::GroupNorm(const Parameters& p, const std::string& name, int64_t C, in
   p.from.check(name + ".weight", {C});
   p.from.check(name + ".bias", {C});
   if (!p.ctx) return;
-  w = p.from.take(name + ".weight", {C});
-  b = p.from.take(name + ".bias", {C});
+  w = on_device(*p.ctx, p.from.take(name + ".weight", {C}));
+  b = on_device(*p.ctx, p.from.take(name + ".bias", {C}));
 }
 
 Tensor GroupNorm::coefficients(Work& work, const FeatureMap& x) const {

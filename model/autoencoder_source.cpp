@@ -1,11 +1,11 @@
 #include "model/autoencoder_source.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "kernels/core/text.h"
 #include "model/io/convert.h"
+#include "model/io/finite.h"
 
 namespace uvic::autoencoder {
 namespace {
@@ -105,9 +105,7 @@ OwnedTensor Source::take(const std::string& name, const Shape& wanted) {
   check(name, wanted);
   OwnedTensor out({}, DType::f32, wanted);
   convert(find(name), out.tensor);
-  const float* v = out.tensor.data<float>();
-  UVIC_CHECK(std::all_of(v, v + out.tensor.numel(), [](float x) { return std::isfinite(x); }), where(), ": tensor '",
-             in_file(name), "' has a number that is not finite");
+  UVIC_CHECK(all_finite(out.tensor), where(), ": tensor '", in_file(name), "' has a number that is not finite");
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "kernels/ops/transfer.h"
 #include "model/io/convert.h"
 #include "model/io/file.h"
 #include "model/io/safetensors.h"
@@ -101,7 +102,8 @@ void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store,
   for (const Role role : state_roles(averages))
     for (size_t id = 0; id < store.params().size(); ++id)
       tensors.push_back({state_name(role, store.params()[id].name), store.view(role, static_cast<int>(id))});
-  write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}});
+  write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}},
+                    [&](const NamedTensor& t) { return on_host(ctx, t.tensor); });
   json out{{"format", 2},
            {"step", state.step},
            {"seed", state.seed},
@@ -170,7 +172,7 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
       const Tensor value = file.tensor(name);
       UVIC_CHECK(value.shape() == p.shape, file.path().string(), ": ", name, " is ", value.shape(),
                  ", this model needs ", p.shape);
-      convert(value, store.view(role, static_cast<int>(id)));
+      convert(ctx, value, store.view(role, static_cast<int>(id)));
     }
   }
   store.use(ctx, Role::master);

@@ -1,14 +1,15 @@
 #include "model/clip_text.h"
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "kernels/ops/attention.h"
 #include "kernels/ops/mlp.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/tokens.h"
+#include "kernels/ops/transfer.h"
 #include "model/clip_text_names.h"
 #include "model/io/file.h"
 #include "model/layers.h"
@@ -153,7 +154,7 @@ TextEncoder::TextEncoder(Context& ctx, const Weights& weights, const Options& op
              "beside it says how many there are");
   network_ = std::make_unique<Network>(ctx, names.sizes(), config);
   network_->store.allocate_for_inference(options.dtype);
-  names.load(network_->store);
+  names.load(ctx, network_->store);
   network_->store.prepack(ctx);
 }
 TextEncoder::~TextEncoder() = default;
@@ -173,10 +174,10 @@ void TextEncoder::encode(Context& ctx, Tensor ids, Tensor out) const {
   for (int64_t begin = 0; begin < N; begin += kPiece) {
     const auto scope = ctx.scope("texts");
     const int64_t end = std::min(N, begin + kPiece);
-    const Tensor some = ctx.empty(DType::i32, {kPiece, T});
-    std::memset(some.raw(), 0, some.bytes());
-    std::memcpy(some.raw(), ids.rows(begin, end).raw(), ids.rows(begin, end).bytes());
-    network_->piece(ctx, some, out.rows(begin, end));
+    std::vector<int32_t> some(static_cast<size_t>(kPiece * T));
+    const Tensor given = ids.rows(begin, end);
+    std::copy_n(given.data<int32_t>(), given.numel(), some.begin());
+    network_->piece(ctx, upload(ctx, some).view({kPiece, T}), out.rows(begin, end));
   }
 }
 

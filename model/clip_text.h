@@ -42,9 +42,9 @@ class TextEncoder {
   int64_t vocabulary() const;
   int64_t parameters() const;
 
-  // Overwrites out [N, T, width()] f32 with the last hidden state, after the final norm, of ids [N, T] i32, T <=
-  // tokens(). Runs in pieces of equal size, so that memory does not grow with N and a text's bits do not depend on the
-  // others. An id outside the vocabulary is an Error.
+  // Overwrites out [N, T, width()] f32, on ctx's device or the host, with the last hidden state, after the final norm,
+  // of ids [N, T] i32, on the host, T <= tokens(). Runs in pieces of equal size, so that memory does not grow with N
+  // and a text's bits do not depend on the others. An id outside the vocabulary is an Error.
   void encode(Context& ctx, Tensor ids, Tensor out) const;
 
  private:

@@ -1,23 +1,18 @@
 #include "model/clip_text_names.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "kernels/core/text.h"
+#include "kernels/ops/transfer.h"
 #include "model/io/convert.h"
+#include "model/io/finite.h"
 
 namespace uvic {
 namespace {
 
 constexpr const char* kHuggingFace = "embeddings.token_embedding.weight";
 constexpr const char* kOpenAi = "token_embedding.weight";
-
-bool finite(Tensor t) {
-  for (int64_t i = 0; i < t.numel(); ++i)
-    if (!std::isfinite(t.dtype() == DType::bf16 ? to_float(t.data<bf16>()[i]) : t.data<float>()[i])) return false;
-  return true;
-}
 
 }  // namespace
 
@@ -117,14 +112,17 @@ void ClipTextNames::check() const {
                   "the nearest name in it is '" + nearest(name, names) + "'");
 }
 
-void ClipTextNames::load(ParamStore& store) const {
+void ClipTextNames::load(Context& ctx, ParamStore& store) const {
   for (const Piece& p : pieces_) {
     const int id = store.find(p.target);
     UVIC_CHECK(id >= 0, "clip_text: no parameter '", p.target, "'");
     const int64_t begin = p.part * p.shape[0];
     const Tensor to = store.view(Role::working, id).rows(begin, begin + p.shape[0]);
-    convert(weights_.find(p.source), to);
-    UVIC_CHECK(finite(to), weights_.path.string(), ": tensor '", p.source, "' has a number that is not finite");
+    const OwnedTensor host = host_for(ctx, to);
+    convert(weights_.find(p.source), host.tensor);
+    UVIC_CHECK(all_finite(host.tensor), weights_.path.string(), ": tensor '", p.source,
+               "' has a number that is not finite");
+    upload(ctx, host.tensor, to);
   }
 }
 

@@ -23,7 +23,7 @@ class ClipTextNames {
   const ClipTextSizes& sizes() const { return sizes_; }
   // Fills store's working role; its parameters are named as TextEncoder names them. Throws Error for a number that is
   // not finite.
-  void load(ParamStore& store) const;
+  void load(Context& ctx, ParamStore& store) const;
 
  private:
   struct Piece {         // a tensor of the file

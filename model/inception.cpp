@@ -4,6 +4,7 @@
 
 #include "kernels/ops/linear.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/inception_block.h"
 
 namespace uvic {
@@ -101,8 +102,8 @@ Inception::Network::Network(Source from, Pool pool)
         block_e("Mixed_7b", 1280, PoolBranch::average), block_e("Mixed_7c", 2048, last)})
     blocks.emplace_back(spec.name, Block(from, spec));
   if (const Tensor fc = from.find("fc.weight"); fc && fc.rank() > 0) {
-    fc_weight = from.take("fc.weight", {fc.dim(0), kFeatures});
-    fc_bias = from.take("fc.bias", {fc_weight.tensor.dim(0)});
+    fc_weight = on_device(from.ctx, from.take("fc.weight", {fc.dim(0), kFeatures}));
+    fc_bias = on_device(from.ctx, from.take("fc.bias", {fc_weight.tensor.dim(0)}));
   }
   from.finish();
 }

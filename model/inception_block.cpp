@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/core/text.h"
+#include "kernels/ops/transfer.h"
 #include "model/io/convert.h"
 
 namespace uvic::inception {
@@ -45,7 +47,7 @@ void Source::finish() const {
 
 Unit::Unit(Source& from, const Layer& described, int64_t C, bool pool_follows) : layer(described) {
   const int64_t M = layer.M, filter = C * layer.kh * layer.kw;
-  const OwnedTensor w_file = from.take(layer.name + ".conv.weight", {M, C, layer.kh, layer.kw});
+  OwnedTensor w_file = from.take(layer.name + ".conv.weight", {M, C, layer.kh, layer.kw});
   const std::string norm = layer.name + ".bn.";
   const auto gain = take_doubles(from, norm + "weight", M), shift = take_doubles(from, norm + "bias", M),
              mean = take_doubles(from, norm + "running_mean", M), var = take_doubles(from, norm + "running_var", M);
@@ -58,7 +60,9 @@ Unit::Unit(Source& from, const Layer& described, int64_t C, bool pool_follows) :
     float* row = w_file.tensor.data<float>() + m * filter;
     for (int64_t k = 0; k < filter; ++k) row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);
   }
-  const Tensor filters = layer.unfolded ? w_file.tensor.view({M, filter, 1, 1}) : w_file.tensor;
+  const OwnedTensor folded = on_device(from.ctx, std::move(w_file));
+  const Tensor filters = layer.unfolded ? folded.tensor.view({M, filter, 1, 1}) : folded.tensor;
+  b = on_device(from.ctx, std::move(b));
   w = pack_conv(from.ctx, filters, pool_follows ? Tensor{} : b.tensor);
   if (pool_follows) pool_bias = std::move(b);
 }

@@ -59,15 +59,16 @@ class KlAutoencoder final : public Autoencoder {
     std::unique_ptr<Half> half;
     DType dtype = DType::f32;
     Isa isa = Isa::avx2;
+    Device device;
   };
   // The file is not kept beside what was made of it: its other half may never be asked for, and it is large.
   template <class Half>
   void prepare(Context& ctx, DType dtype, Ready<Half>& ready) {
-    if (ready.half && ready.dtype == dtype && ready.isa == ctx.isa()) return;
+    if (ready.half && ready.dtype == dtype && ready.isa == ctx.isa() && ready.device == ctx.device()) return;
     ready.half.reset();
     if (weights_.tensors.empty()) weights_ = read_weights(path());
     Source from(weights_);
-    ready = {std::make_unique<Half>(Parameters{from, &ctx, dtype}, groups_), dtype, ctx.isa()};
+    ready = {std::make_unique<Half>(Parameters{from, &ctx, dtype}, groups_), dtype, ctx.isa(), ctx.device()};
     weights_ = {.path = path()};
   }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/core/text.h"
 #include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 #include "model/config_json.h"
 #include "model/io/convert.h"
 #include "model/io/file.h"
@@ -98,7 +99,7 @@ void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Rol
   if (info.scale_factor > 0) metadata["scale_factor"] = json(info.scale_factor).dump();
   if (!info.autoencoder.empty()) metadata["autoencoder"] = plain(info.autoencoder);
   if (!info.text_encoder.empty()) metadata["text_encoder"] = plain(info.text_encoder);
-  write_safetensors(path, tensors, metadata);
+  write_safetensors(path, tensors, metadata, [&](const NamedTensor& t) { return on_host(ctx, t.tensor); });
 }
 
 Tensor Weights::find(const std::string& name) const {
@@ -175,7 +176,7 @@ void load_weights(Context& ctx, const Weights& weights, ParamStore& store, Role 
     const Tensor t = weights.find(p.name);
     UVIC_CHECK(t, where, ": tensor '", p.name, "' ", p.shape, " is missing");
     UVIC_CHECK(t.shape() == p.shape, where, ": tensor '", p.name, "' is ", t.shape(), ", this model needs ", p.shape);
-    convert(t, store.view(role, static_cast<int>(id)));
+    convert(ctx, t, store.view(role, static_cast<int>(id)));
   }
 }
 

@@ -9,7 +9,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // AdamW's moments; parameters are counted by their position in the state_dict.
-void load_moments(const fs::path& path, ParamStore& store, int64_t step) {
+void load_moments(Context& ctx, const fs::path& path, ParamStore& store, int64_t step) {
   const TorchFile file(path);
   const TorchValue* state = file.root().find("state");
   UVIC_CHECK(state, path.string(), ": not the state of an optimizer: it has no 'state'");
@@ -26,7 +26,7 @@ void load_moments(const fs::path& path, ParamStore& store, int64_t step) {
       UVIC_CHECK(t, path.string(), ": no ", key, " for parameter ", id, " (", p.name, ")");
       UVIC_CHECK(t->shape() == p.shape, path.string(), ": ", key, " of ", p.name, " is ", t->shape(),
                  ", this model needs ", p.shape);
-      convert(*t, store.view(role, static_cast<int>(id)));
+      convert(ctx, *t, store.view(role, static_cast<int>(id)));
     }
   }
 }
@@ -42,7 +42,7 @@ TrainState load_released_checkpoint(Context& ctx, const fs::path& folder, ParamS
   load_weights(ctx, read_weights(folder / "nnet.pth"), store, Role::master);
   for (const Role role : kEmaRoles)
     if (store.flat(role)) load_weights(ctx, read_weights(folder / "nnet_ema.pth"), store, role);
-  load_moments(folder / "optimizer.pth", store, state.step);
+  load_moments(ctx, folder / "optimizer.pth", store, state.step);
   store.use(ctx, Role::master);
   return state;
 }

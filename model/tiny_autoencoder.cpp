@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "kernels/ops/transfer.h"
 #include "model/tiny_layers.h"
 
 namespace uvic {
@@ -33,6 +34,15 @@ fs::path other_half(const fs::path& path) {
     if (const size_t at = name.rfind(this_one); at != std::string::npos)
       return path.parent_path() / (name.substr(0, at) + other + name.substr(at + std::string(this_one).size()));
   return {};
+}
+
+// out = f(x), element by element: on the host, as there is little of it beside the network's work.
+template <class F>
+void transform(Context& ctx, Tensor x, Tensor out, const F& f) {
+  const OwnedTensor from = on_host(ctx, x), to = host_for(ctx, out);
+  const float* values = from.tensor.data<float>();
+  std::transform(values, values + x.numel(), to.tensor.data<float>(), f);
+  upload(ctx, to.tensor, out);
 }
 
 class TinyAutoencoder final : public Autoencoder {
@@ -65,6 +75,7 @@ class TinyAutoencoder final : public Autoencoder {
     std::unique_ptr<TinyHalf> network = nullptr;
     DType dtype = DType::f32;
     Isa isa = Isa::avx2;
+    Device device;
     bool exists() const { return !weights.tensors.empty(); }
   };
   Half& half(bool decoder) { return decoder ? decoder_ : encoder_; }
@@ -85,34 +96,32 @@ class TinyAutoencoder final : public Autoencoder {
 
   const TinyHalf& prepared(Context& ctx, DType dtype, bool decoder) {
     Half& h = half(decoder);
-    if (h.network && h.dtype == dtype && h.isa == ctx.isa()) return *h.network;
+    if (h.network && h.dtype == dtype && h.isa == ctx.isa() && h.device == ctx.device()) return *h.network;
     Source from(h.weights, h.prefix);
     h.network = std::make_unique<TinyHalf>(Parameters{from, &ctx, dtype}, decoder);
     h.dtype = dtype;
     h.isa = ctx.isa();
+    h.device = ctx.device();
     return *h.network;
   }
 
   // The network works on images in [0, 1].
   void encode_one(Context& ctx, DType dtype, Tensor image, Tensor moments) override {
     const Tensor unit = ctx.like(image);
-    const float* from = image.data<float>();
-    std::transform(from, from + image.numel(), unit.data<float>(), [](float x) { return 0.5f * x + 0.5f; });
+    transform(ctx, image, unit, [](float x) { return 0.5f * x + 0.5f; });
     const int64_t C = latent_channels_, h = moments.dim(2), w = moments.dim(3);
     const Tensor parts = moments.view({2, C, h, w});
     Work work{ctx, dtype, options().tile};
     prepared(ctx, dtype, false).forward(work, unit, parts.rows(0, 1));
-    std::fill_n(parts.rows(1, 2).data<float>(), C * h * w, kLogVar);
+    const Tensor variance = parts.rows(1, 2);
+    transform(ctx, variance, variance, [](float) { return kLogVar; });
   }
   void decode_one(Context& ctx, DType dtype, Tensor z, Tensor image) override {
     const Tensor bounded = ctx.like(z);
-    const float* from = z.data<float>();
-    std::transform(from, from + z.numel(), bounded.data<float>(),
-                   [](float x) { return std::tanh(x / kLatentRange) * kLatentRange; });
+    transform(ctx, z, bounded, [](float x) { return std::tanh(x / kLatentRange) * kLatentRange; });
     Work work{ctx, dtype, options().tile};
     prepared(ctx, dtype, true).forward(work, bounded, image);
-    float* to = image.data<float>();
-    std::transform(to, to + image.numel(), to, [](float x) { return 2 * x - 1; });
+    transform(ctx, image, image, [](float x) { return 2 * x - 1; });
   }
 
   Half encoder_, decoder_;

@@ -38,7 +38,14 @@ inline std::vector<Where> everywhere(std::vector<DType> dtypes = {DType::f32, DT
   return all;
 }
 
-// What the kernels' tests run on: everywhere, and the first GPU if there is one.
+// The CPU, and the first GPU if there is one.
+inline std::vector<Device> devices() {
+  std::vector<Device> all{Device{}};
+  if (gpu_count() > 0) all.push_back({DeviceKind::cuda, 0});
+  return all;
+}
+
+// What tests of code for every device run on: everywhere, and the first GPU if there is one.
 inline std::vector<Where> everywhere_and_gpu(std::vector<DType> dtypes = {DType::f32, DType::bf16}) {
   std::vector<Where> all = everywhere(dtypes);
   if (gpu_count() > 0)
@@ -60,6 +67,9 @@ inline std::string label(const Where& w) {
   return std::string(w.device.kind == DeviceKind::cuda ? "cuda" : name_of(w.isa)) + "_" + name_of(w.dtype);
 }
 inline void PrintTo(const Where& w, std::ostream* out) { *out << label(w); }
+inline std::string device_name(const ::testing::TestParamInfo<Device>& info) {
+  return info.param.kind == DeviceKind::cuda ? "cuda" : "cpu";
+}
 inline std::string where_name(const ::testing::TestParamInfo<Where>& info) { return label(info.param); }
 
 // ---- tensors on the host ------------------------------------------------------------------------------------------
@@ -80,16 +90,24 @@ inline double at(Tensor t, int64_t i) {
   return element(t, i);
 }
 
+// Of a tensor anywhere: a GPU's own memory, too.
 inline std::vector<double> values(Tensor t) {
-  settle();
+  OwnedTensor copied;
+  if (gpu_count() > 0) {
+    copied = OwnedTensor({}, t.dtype(), t.shape());
+    copy({DeviceKind::cuda, 0}, t, {}, copied.tensor);
+    t = copied.tensor;
+  }
   std::vector<double> v(static_cast<size_t>(t.numel()));
   for (size_t i = 0; i < v.size(); ++i) v[i] = element(t, static_cast<int64_t>(i));
   return v;
 }
 
-inline void assign(Tensor t, const std::vector<double>& v) {
-  ASSERT_EQ(static_cast<size_t>(t.numel()), v.size());
-  settle();
+inline void assign(Tensor to, const std::vector<double>& v) {
+  ASSERT_EQ(static_cast<size_t>(to.numel()), v.size());
+  OwnedTensor copied;
+  if (gpu_count() > 0) copied = OwnedTensor({}, to.dtype(), to.shape());
+  const Tensor t = gpu_count() > 0 ? copied.tensor : to;
   for (size_t i = 0; i < v.size(); ++i) {
     switch (t.dtype()) {
       case DType::f32: static_cast<float*>(t.raw())[i] = static_cast<float>(v[i]); break;
@@ -100,6 +118,7 @@ inline void assign(Tensor t, const std::vector<double>& v) {
       default: FAIL() << "assign to " << name_of(t.dtype());
     }
   }
+  if (gpu_count() > 0) copy({}, t, {DeviceKind::cuda, 0}, to);
 }
 
 inline OwnedTensor tensor_of(DType dtype, Shape shape, const std::vector<double>& v) {

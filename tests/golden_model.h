@@ -14,7 +14,7 @@ namespace uvic::test {
 
 inline OwnedTensor copy(const SafetensorsFile& file, const std::string& name, DType dtype) {
   const Tensor src = file.tensor(name);
-  OwnedTensor t({}, dtype, src.shape());
+  OwnedTensor t(host(), dtype, src.shape());
   convert(src, t.tensor);
   return t;
 }
@@ -37,9 +37,10 @@ inline UViCConfig golden_config(const SafetensorsFile& file) {
 }
 
 // Fills role with the tensors prefix + name.
-inline void load_golden(const SafetensorsFile& file, const std::string& prefix, ParamStore& store, Role role) {
+inline void load_golden(Context& ctx, const SafetensorsFile& file, const std::string& prefix, ParamStore& store,
+                        Role role) {
   for (size_t id = 0; id < store.params().size(); ++id)
-    convert(file.tensor(prefix + store.params()[id].name), store.view(role, static_cast<int>(id)));
+    convert(ctx, file.tensor(prefix + store.params()[id].name), store.view(role, static_cast<int>(id)));
 }
 
 }  // namespace uvic::test

@@ -32,15 +32,16 @@ inline double projection(Tensor y, Tensor direction) {
 // large enough for the rounding of an f32 loss, about 1e-7 / step.
 inline double gradient_error(const Variable& variable, const std::function<double()>& loss, double step = 0x1p-6,
                              int directions = 4) {
-  float* x = variable.value.data<float>();
-  const std::vector<float> kept(x, x + variable.value.numel());
+  const std::vector<double> kept = values(variable.value);
   const std::vector<double> gradient = values(variable.gradient);
   double norm = 0, worst = 0;
   for (const double g : gradient) norm += g * g;
   for (int k = 0; k < directions; ++k) {
     const auto u = values(random_tensor(DType::f32, {static_cast<int64_t>(kept.size())}, 1000 + uint64_t(k)).tensor);
     const auto at = [&](double distance) {
-      for (size_t i = 0; i < kept.size(); ++i) x[i] = static_cast<float>(kept[i] + distance * std::copysign(1.0, u[i]));
+      std::vector<double> moved = kept;
+      for (size_t i = 0; i < kept.size(); ++i) moved[i] += distance * std::copysign(1.0, u[i]);
+      assign(variable.value, moved);
       return loss();
     };
     double slope = 0;
@@ -49,7 +50,7 @@ inline double gradient_error(const Variable& variable, const std::function<doubl
     const double measured = (8 * near - far) / (12 * step);
     const double error = std::abs(measured - slope);
     worst = std::isnan(error) ? error : std::max(worst, error);
-    std::copy(kept.begin(), kept.end(), x);
+    assign(variable.value, kept);
     if (std::isnan(error)) break;
   }
   return norm > 0 ? worst / std::sqrt(norm) : worst;

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -27,7 +26,8 @@ bool still_named(int file, const std::filesystem::path& path) {
 
 }  // namespace
 
-FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "uvic.lock") {
+FolderLock::FolderLock(const std::filesystem::path& folder, const std::string& kind)
+    : path_(folder / (kind + ".lock")) {
   while (file_ < 0) {
     file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (file_ < 0) fail_errno(path_, "cannot open");

@@ -22,6 +22,7 @@ LatentRows::LatentRows(const LatentSource& data, const DataConfig& config, const
     : data_(data),
       samples_(samples(data, config)),
       seed_(options.seed),
+      memory_(options.memory),
       choose_flip_(config.random_flip),
       bad_(data.info().path, samples_, config.max_bad_share),
       orders_(
@@ -36,8 +37,9 @@ LatentRows::LatentRows(const LatentSource& data, const DataConfig& config, const
 
 Batch LatentRows::empty_batch(int64_t rows) const {
   Batch batch;
-  batch.latents = OwnedTensor({}, DType::f32, batched(rows, data_.info().latent));
-  if (data_.info().context.rank() > 0) batch.context = OwnedTensor({}, DType::f32, batched(rows, data_.info().context));
+  batch.latents = OwnedTensor(memory_, DType::f32, batched(rows, data_.info().latent));
+  if (data_.info().context.rank() > 0)
+    batch.context = OwnedTensor(memory_, DType::f32, batched(rows, data_.info().context));
   return batch;
 }
 

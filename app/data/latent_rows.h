@@ -25,6 +25,7 @@ class LatentRows : public RowSource {
   const LatentSource& data_;
   const int64_t samples_;
   const uint64_t seed_;
+  const Device memory_;
   const bool choose_flip_;
   BadImages bad_;
   EpochOrders orders_;

@@ -88,7 +88,7 @@ void RowMaker::stop() {
 
 Batch RowMaker::empty_batch(int64_t rows) const {
   Batch batch;
-  batch.pixels = OwnedTensor({}, DType::u8, {rows, options_.image_size, options_.image_size, 3});
+  batch.pixels = OwnedTensor(options_.memory, DType::u8, {rows, options_.image_size, options_.image_size, 3});
   return batch;
 }
 

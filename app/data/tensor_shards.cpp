@@ -185,15 +185,21 @@ TensorShards::TensorShards(const fs::path& folder, const std::string& kind) : in
     left_out_ = static_cast<int64_t>(index.value("left_out", Json::array()).size());
     for (const auto& [key, value] : index.at("made").items())
       made_.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    std::string last;
     for (const Json& entry : index.at("shards")) {
-      if (entry.at("items") == 0) continue;  // all its items were broken
-      const fs::path path = folder / entry.at("file").get<std::string>();
-      UVIC_CHECK(path.parent_path() == folder, "names a shard in another folder");
-      const SafetensorsFile& file = shards_.emplace_back(path);
-      UVIC_CHECK(index_entry(file) == entry, path.string(), ": is not the shard that ", index_.filename().string(),
+      const std::string name = entry.at("file").get<std::string>();
+      UVIC_CHECK(fs::path(name).filename() == name, "names a shard in another folder");
+      UVIC_CHECK(name > last, "names ", name, " behind ", last);
+      SafetensorsFile file(folder / name);
+      UVIC_CHECK(nlohmann::json(index_entry(file)) == nlohmann::json(entry), file.path().string(),
+                 ": is not the shard that ", index_.filename().string(),
                  " means: ", json_differences(entry.dump(), index_entry(file).dump()));
+      last = name;
+      if (entry.at("items") == 0) continue;  // all its items were broken
       first_.push_back(first_.back() + lines_in(file, kNames));
+      shards_.push_back(std::move(file));
     }
+    UVIC_CHECK(index.at("items") == items(), "has ", index.at("items").dump(), " items, its shards ", items());
   } catch (const Json::exception&) {
     fail(index_.string(), ": damaged, or not of uvic-encode");
   } catch (const Error& e) {

@@ -3,8 +3,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "app/in_scope.h"
 #include "app/inception_loader.h"
 #include "app/sha256.h"
+#include "kernels/ops/pointwise.h"
+#include "kernels/ops/transfer.h"
 
 namespace uvic {
 namespace fs = std::filesystem;
@@ -49,7 +52,7 @@ fs::path find_network() {
 }
 
 FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
-    : options_(options), ctx_({.threads = options.threads}) {
+    : options_(options), ctx_({.device = options.device, .threads = options.threads}) {
   if (options_.network.empty()) options_.network = find_network();
   kind_ = {name_of(options_.protocol), sha256_of_file(options_.network), options_.pool == Pool::max ? "max" : "average",
            options_.unit};
@@ -78,6 +81,7 @@ FeatureSet FeatureExtractor::extract(ImageSource& source, int64_t count, const F
                                   .count = count,
                                   .batch = options_.batch,
                                   .threads = options_.decode_threads,
+                                  .memory = host_memory_for(options_.device),
                                   .world = {processes.rank(), processes.size()}});
   Progress progress("features of " + name, "image", count,
                     processes.first() ? options_.progress : Progress::Style::quiet);
@@ -95,24 +99,30 @@ FeatureSet FeatureExtractor::extract(ImageSource& source, int64_t count, const F
                  logits = rows(needs.scores, needs.scores ? inception_->classes() : 0);
     if (!processes.alone())
       for (const Tensor& t : {features, maps, logits})
-        if (t) std::memset(t.raw(), 0, t.bytes());
-    if (InceptionLoader::Batch batch; loader.next(batch)) {
+        if (t) zero(ctx_, t);
+    InceptionLoader::Batch batch;
+    if (loader.next(batch)) {
       const int64_t begin = batch.first - first, end = begin + batch.x.tensor.dim(0);
       const auto own = [&](Tensor t) { return t ? t.rows(begin, end) : t; };
-      inception_->forward(ctx_, batch.x.tensor,
-                          {.pool3 = own(features), .logits_unbiased = own(logits), .spatial = own(maps)});
+      in_scope(ctx_, [&] {
+        inception_->forward(ctx_, on_device(ctx_, batch.x.tensor),
+                            {.pool3 = own(features), .logits_unbiased = own(logits), .spatial = own(maps)});
+      });
     }
-    for (const Tensor& t : {features, maps, logits})
-      if (t) processes.begin_sum(t);
+    const auto read = [&](Tensor t) { return t ? on_host(ctx_, t) : OwnedTensor(); };
+    const OwnedTensor host_features = read(features), host_maps = read(maps), host_logits = read(logits);
+    for (const OwnedTensor* t : {&host_features, &host_maps, &host_logits})
+      if (t->tensor) processes.begin_sum(t->tensor);
     processes.finish_sums();
     try {
-      pool3.add(features);
-      if (needs.spatial) spatial.add(maps);
-      if (needs.scores) fidelity->add(first, logits), adm->add(first, logits);
+      pool3.add(host_features.tensor);
+      if (needs.spatial) spatial.add(host_maps.tensor);
+      if (needs.scores) fidelity->add(first, host_logits.tensor), adm->add(first, host_logits.tensor);
     } catch (const Error& e) {
       throw Error(concat(name, ": ", e.what()), options_.network.string() + " may be damaged");
     }
-    if (needs.rows) std::memcpy(set.rows.tensor.rows(first, first + n).raw(), features.raw(), features.bytes());
+    if (needs.rows)
+      std::memcpy(set.rows.tensor.rows(first, first + n).raw(), host_features.tensor.raw(), features.bytes());
     progress.update(first + n);
   }
   progress.finish();

@@ -23,6 +23,7 @@ struct FeatureOptions {
   Pool pool = Pool::max;
   bool unit = false;  // images in [0, 1], for networks trained so
   int64_t batch = 32;
+  Device device{};         // of the network
   int threads = 0;         // of the network; 0: one per core
   int decode_threads = 0;  // likewise
   Progress::Style progress = Progress::Style::automatic;

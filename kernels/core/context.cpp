@@ -28,13 +28,19 @@ Context::Scope::Scope(Context& ctx, std::string_view name, Keep keep)
     : ctx_(ctx), parent_length_(ctx.path_.size()), mark_(ctx.arena_.mark()), keep_(keep) {
   if (!ctx.path_.empty()) ctx.path_ += '/';
   ctx.path_ += name;
-  if (ctx.profiling_) start_ = std::chrono::steady_clock::now();
+  if (!ctx.profiling_) return;
+  synchronize(ctx.device());  // a GPU works behind the host's back: the time of a scope is that of its own work
+  start_ = std::chrono::steady_clock::now();
 }
 
 Context::Scope::~Scope() {
   const bool unwinding = std::uncaught_exceptions() > exceptions_;
   if (unwinding && ctx_.failed_scope_.empty()) ctx_.failed_scope_ = ctx_.path_;
   if (ctx_.profiling_ && !unwinding) {
+    try {
+      synchronize(ctx_.device());
+    } catch (const Error&) {  // who next asks the device will hear of it
+    }
     Timing& t = ctx_.timings_[ctx_.path_];
     t.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     ++t.calls;

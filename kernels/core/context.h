@@ -70,6 +70,7 @@ class Context {
     int64_t calls = 0;
   };
   void set_profiling(bool on) { profiling_ = on; }
+  bool profiling() const { return profiling_; }
   const std::map<std::string, Timing>& timings() const { return timings_; }  // by full scope path
   void clear_timings() { timings_.clear(); }
 

@@ -1,5 +1,7 @@
 #include "kernels/core/memory.h"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -15,9 +17,10 @@ namespace cuda {
 void* allocate(int index, size_t bytes);
 void release(int index, void* data, size_t bytes) noexcept;
 void* allocate_pinned(size_t bytes);
-void release_pinned(void* data) noexcept;
+void release_pinned(void* data, size_t bytes) noexcept;
 void copy(const void* from, void* to, size_t bytes);
 void synchronize(int index);
+size_t total_memory(int index);
 }  // namespace cuda
 
 namespace {
@@ -48,7 +51,7 @@ Buffer::~Buffer() {
   switch (device_.kind) {
     case DeviceKind::cpu: cpu::release(data_, size_); break;
     case DeviceKind::cuda: cuda::release(device_.index, data_, size_); break;
-    case DeviceKind::pinned: cuda::release_pinned(data_); break;
+    case DeviceKind::pinned: cuda::release_pinned(data_, size_); break;
   }
 }
 
@@ -74,6 +77,11 @@ void copy(Device from_device, Tensor from, Device to_device, Tensor to) {
 
 void synchronize(Device device) {
   if (device.kind == DeviceKind::cuda) cuda::synchronize(device.index);
+}
+
+size_t total_memory(Device device) {
+  if (device.kind == DeviceKind::cuda) return cuda::total_memory(device.index);
+  return static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 size_t available_host_memory() {

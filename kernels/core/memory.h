@@ -9,7 +9,8 @@
 namespace uvic {
 
 // pinned is host memory that cannot be paged out: a GPU copies from it at full speed, and reaches it at its own
-// address. Only a build with CUDA has it, and no Context runs there.
+// address. Only a build with CUDA has it, and no Context runs there. To take it from the system is slow, so that what
+// is released is given out again: copies from it must be done by then.
 enum class DeviceKind : uint8_t { cpu, cuda, pinned };
 
 struct Device {
@@ -18,6 +19,11 @@ struct Device {
   bool operator==(const Device&) const = default;
   std::string str() const;  // "cpu", "cuda:1"
 };
+
+// The memory of the host that data for device should lie in: pinned for a GPU.
+inline Device host_memory_for(Device device) {
+  return {device.kind == DeviceKind::cpu ? DeviceKind::cpu : DeviceKind::pinned, 0};
+}
 
 // Owns bytes on a device, aligned to 64 (host) or 256 (CUDA, pinned), zero-filled. Throws Error when they cannot be
 // had.
@@ -68,6 +74,8 @@ void synchronize(Device device);
 // GPUs of this machine that uvic can run on; 0 in a build without CUDA.
 int gpu_count();
 
+// Bytes that a device has in all, used or not.
+size_t total_memory(Device device);
 // Bytes that this machine can still give without swapping; SIZE_MAX where that cannot be told.
 size_t available_host_memory();
 

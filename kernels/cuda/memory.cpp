@@ -1,10 +1,27 @@
 #include "kernels/core/memory.h"
 
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "kernels/cuda/device.h"
 
 namespace uvic::cuda {
+namespace {
+
+// Pinned memory that was released, by size: a loader asks for the same sizes for every batch, and each cudaHostAlloc
+// takes milliseconds and stops the device. Never destroyed: static destructors run after CUDA is gone.
+struct PinnedPool {
+  static constexpr size_t kMost = 32;  // pieces kept
+  std::mutex mutex;
+  std::multimap<size_t, void*> free;
+};
+PinnedPool& pinned_pool() {
+  static auto* pool = new PinnedPool;
+  return *pool;
+}
+
+}  // namespace
 
 void* allocate(int index, size_t bytes) {
   select(index);
@@ -27,12 +44,31 @@ void release(int, void* data, size_t) noexcept { cudaFree(data); }
 
 void* allocate_pinned(size_t bytes) {
   void* data = nullptr;
-  UVIC_CUDA_CHECK(cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped));
+  {
+    PinnedPool& pool = pinned_pool();
+    const std::lock_guard lock(pool.mutex);
+    if (const auto found = pool.free.find(bytes); found != pool.free.end()) {
+      data = found->second;
+      pool.free.erase(found);
+    }
+  }
+  if (!data) UVIC_CUDA_CHECK(cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped));
   std::memset(data, 0, bytes);
   return data;
 }
 
-void release_pinned(void* data) noexcept { cudaFreeHost(data); }
+void release_pinned(void* data, size_t bytes) noexcept {
+  PinnedPool& pool = pinned_pool();
+  try {
+    const std::lock_guard lock(pool.mutex);
+    if (pool.free.size() < PinnedPool::kMost) {
+      pool.free.emplace(bytes, data);
+      return;
+    }
+  } catch (...) {  // no memory to remember it by
+  }
+  cudaFreeHost(data);
+}
 
 // The caller has waited for both sides, so any device's default stream will do.
 void copy(const void* from, void* to, size_t bytes) {
@@ -40,9 +76,25 @@ void copy(const void* from, void* to, size_t bytes) {
   UVIC_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));  // a copy inside the device has only been queued
 }
 
+void upload(Context& ctx, Tensor from, Tensor to) {
+  UVIC_CUDA_CHECK(cudaMemcpyAsync(to.raw(), from.raw(), from.bytes(), cudaMemcpyDefault, state(ctx).stream));
+}
+
+void download(Context& ctx, Tensor from, Tensor to) {
+  upload(ctx, from, to);
+  UVIC_CUDA_CHECK(cudaStreamSynchronize(state(ctx).stream));
+}
+
 void synchronize(int index) {
   select(index);
   UVIC_CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+size_t total_memory(int index) {
+  select(index);
+  size_t available = 0, total = 0;
+  UVIC_CUDA_CHECK(cudaMemGetInfo(&available, &total));
+  return total;
 }
 
 }  // namespace uvic::cuda

@@ -1,5 +1,8 @@
 // Stands where the CUDA backend will be: everything links, and any use says what is missing.
 
+#include <functional>
+#include <vector>
+
 #include "kernels/core/memory.h"
 #include "kernels/ops/attention.h"
 #include "kernels/ops/conv.h"
@@ -11,6 +14,7 @@
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/tokens.h"
+#include "kernels/ops/transfer.h"
 #include "kernels/ops/update.h"
 #include "kernels/ops/wide_attention.h"
 
@@ -23,16 +27,21 @@ int gpu_count() { return 0; }
 namespace uvic::cuda {
 namespace {
 
-[[noreturn]] void absent() { throw Error("this uvic was built without CUDA", "use --device cpu"); }
+[[noreturn]] void absent() {
+  throw Error("this uvic was built without CUDA", "use --device cpu, or build it with -DUVIC_CUDA=ON");
+}
 
 }  // namespace
 
 void* allocate(int, size_t) { absent(); }
 void release(int, void*, size_t) noexcept {}
 void* allocate_pinned(size_t) { absent(); }
-void release_pinned(void*) noexcept {}
+void release_pinned(void*, size_t) noexcept {}
 void copy(const void*, void*, size_t) { absent(); }
 void synchronize(int) { absent(); }
+size_t total_memory(int) { absent(); }
+
+void replay(Context&, std::shared_ptr<void>&, const std::vector<int64_t>&, const std::function<void()>&) { absent(); }
 
 void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
@@ -80,6 +89,9 @@ void embedding_backward(Context&, Tensor, Tensor, Tensor) { absent(); }
 void place_tokens(Context&, Tensor, Tensor, int64_t, Tensor) { absent(); }
 void take_tokens(Context&, Tensor, int64_t, Tensor) { absent(); }
 void position_backward(Context&, Tensor, Tensor) { absent(); }
+
+void upload(Context&, Tensor, Tensor) { absent(); }
+void download(Context&, Tensor, Tensor) { absent(); }
 
 void cast(Context&, Tensor, Tensor) { absent(); }
 void accumulate(Context&, Tensor, Tensor) { absent(); }

@@ -22,10 +22,11 @@ __device__ To convert(From x) {
   }
 }
 
-bool on_host_only(const Tensor& t) {
+// cudaMemoryTypeUnregistered: only the host reaches it; cudaMemoryTypeHost: pinned.
+cudaMemoryType memory_of(const Tensor& t) {
   cudaPointerAttributes attributes{};
   UVIC_CUDA_CHECK(cudaPointerGetAttributes(&attributes, t.raw()));
-  return attributes.type == cudaMemoryTypeUnregistered;
+  return attributes.type;
 }
 
 template <class From, class To>
@@ -131,13 +132,21 @@ __global__ void __launch_bounds__(kThreads) match_deviation_kernel(const T* refe
 
 }  // namespace
 
-// An operand in memory that only the host reaches passes through a copy on the device.
+// An operand in memory that only the host reaches passes through a copy on the device, unless a copy is all there is to
+// do.
 void cast(Context& ctx, Tensor src, Tensor dst) {
   const auto scope = ctx.scope("cast");
-  if (src.bytes() == 0) return;
+  if (src.bytes() == 0 || src.raw() == dst.raw()) return;
   const cudaStream_t stream = state(ctx).stream;
-  const Tensor out = on_host_only(dst) ? ctx.like(dst) : dst;
-  if (on_host_only(src)) {
+  const cudaMemoryType to_memory = memory_of(dst);
+  const bool to_host = to_memory != cudaMemoryTypeDevice;
+  if (src.dtype() == dst.dtype()) {
+    UVIC_CUDA_CHECK(cudaMemcpyAsync(dst.raw(), src.raw(), src.bytes(), cudaMemcpyDefault, stream));
+    if (to_host) UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
+    return;
+  }
+  const Tensor out = to_memory == cudaMemoryTypeUnregistered ? ctx.like(dst) : dst;
+  if (memory_of(src) == cudaMemoryTypeUnregistered) {
     const Tensor copied = ctx.like(src);
     UVIC_CUDA_CHECK(cudaMemcpyAsync(copied.raw(), src.raw(), src.bytes(), cudaMemcpyDefault, stream));
     src = copied;
@@ -149,9 +158,9 @@ void cast(Context& ctx, Tensor src, Tensor dst) {
       for_each(ctx, out.numel(), Cast<From, To>{src.data<From>(), out.data<To>()});
     });
   });
-  if (out.raw() == dst.raw()) return;
-  UVIC_CUDA_CHECK(cudaMemcpyAsync(dst.raw(), out.raw(), dst.bytes(), cudaMemcpyDefault, stream));
-  UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
+  if (out.raw() != dst.raw())
+    UVIC_CUDA_CHECK(cudaMemcpyAsync(dst.raw(), out.raw(), dst.bytes(), cudaMemcpyDefault, stream));
+  if (to_host) UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 
 void accumulate(Context& ctx, Tensor src, Tensor dst) {

@@ -8,7 +8,7 @@
 namespace uvic {
 
 // Overwrites dst with src, rounded to dst's dtype (f32, bf16, f64 either way). Same shape. Alone of all ops it also
-// takes tensors on the host where ctx runs on a GPU: how weights get there and back.
+// takes tensors on the host where ctx runs on a GPU: how weights get there and back. A dst on the host is complete.
 void cast(Context& ctx, Tensor src, Tensor dst);
 // dst += src. One shape; f32 or bf16 each.
 void accumulate(Context& ctx, Tensor src, Tensor dst);

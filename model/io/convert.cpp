@@ -6,6 +6,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "kernels/ops/transfer.h"
+
 namespace uvic {
 namespace {
 
@@ -113,6 +115,12 @@ void convert(Tensor src, Tensor dst) {
     case DType::i32: return convert_to<int32_t>(src, dst);
     default: fail("convert: dst is ", dst.dtype(), "; wanted f32, bf16, f16, f64, i64 or i32");
   }
+}
+
+void convert(Context& ctx, Tensor src, Tensor dst) {
+  const OwnedTensor host = host_for(ctx, dst);
+  convert(src, host.tensor);
+  upload(ctx, host.tensor, dst);
 }
 
 }  // namespace uvic

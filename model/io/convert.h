@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/core/tensor.h"
+#include "kernels/core/context.h"
 
 namespace uvic {
 
@@ -9,6 +9,8 @@ namespace uvic {
 // (f64 and i64 reach bf16 and f16 through float); a float that is no whole number or out of range for an integer dst
 // throws.
 void convert(Tensor src, Tensor dst);
+// The same for a dst on ctx's device.
+void convert(Context& ctx, Tensor src, Tensor dst);
 
 // Exact value of an IEEE half, given its bits.
 float half_to_float(uint16_t bits);

@@ -72,7 +72,8 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<OwnedTensor(const NamedTensor&)>& fetch) {
   std::vector<const NamedTensor*> order;
   std::set<std::string> names{SafetensorsHeader::kMetadata};
   for (const NamedTensor& t : tensors) {
@@ -107,7 +108,10 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   const uint64_t header_bytes = text.size();
   file.write(&header_bytes, sizeof header_bytes);
   file.write(text.data(), text.size());
-  for (const NamedTensor* t : order) file.write(t->tensor.raw(), t->tensor.bytes());
+  for (const NamedTensor* t : order) {
+    const OwnedTensor fetched = fetch ? fetch(*t) : OwnedTensor();
+    file.write(fetch ? fetched.tensor.raw() : t->tensor.raw(), t->tensor.bytes());
+  }
   file.commit();
 }
 

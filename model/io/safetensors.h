@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,10 +43,12 @@ struct NamedTensor {
   Tensor tensor;
 };
 
-// Writes to path + ".tmp", fsyncs, renames: path is the old file or the whole new one, never a part. Host tensors only.
-// The data follows the given order, wider dtypes first, so that every tensor is aligned in the file. Throws on a
-// repeated name, and on a failed system call with path and reason.
+// Writes to path + ".tmp", fsyncs, renames: path is the old file or the whole new one, never a part. The data follows
+// the given order, wider dtypes first, so that every tensor is aligned in the file. fetch, if given, is called for one
+// tensor after the other and gives the host's copy of it, as on_host() does: where they lie on a device, no more than
+// the largest is in host memory at a time. Throws on a repeated name, and on a failed system call with path and reason.
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
-                       const std::map<std::string, std::string>& metadata);
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<OwnedTensor(const NamedTensor&)>& fetch = {});
 
 }  // namespace uvic

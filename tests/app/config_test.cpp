@@ -107,7 +107,9 @@ TEST(ConfigTest, ErrorsSayWhereWhatAndWhatWouldDo) {
       {"eval: {fid_every: 9}\n", {}, "c.yaml: eval.fid_every is 9, which needs eval.stats"},
       {"eval: {fid_every: 9, stats: a}\nmodel: {num_clip_token: 4, clip_dim: 4}\ndata: {format: latents}\n",
        {},
-       "which needs a model without text"},
+       "eval.fid_every is 9, which of a text model needs eval.prompts_file"},
+      {"sample: {prompts: [a cat]}\n", {}, "c.yaml: sample.prompts is set, but the model takes no text"},
+      {"eval: {prompts_file: a}\n", {}, "c.yaml: eval.prompts_file is set, but the model takes no text"},
       {"sample: {cfg_scale: 2}\n", {}, "c.yaml: sample.cfg_scale is 2, which needs model.null_class: true"},
       {"data: {classes: [a, b]}\nmodel: {num_classes: 3}\n", {}, "data.classes names 2 classes, the model has 3"},
       {"data: {classes: [a, b, a]}\n", {}, "data.classes names 'a' twice"},
@@ -141,11 +143,10 @@ TEST(ConfigTest, ADumpReadsBackEqual) {
       **v = field.choices.empty() ? "a \"b\": \\ #c" : field.choices.back();
     if (auto* const* v = std::get_if<std::vector<std::string>*>(&field.value)) **v = {"no", "7", "", "x y"};
   }
-  other.model.num_classes = 5;
-  other.model.null_class = true;
-  other.model.clip_dim = other.model.num_clip_token = 0;
-  other.model.in_chans = 3;            // as eval.fid_every needs it
-  other.sample.sampler = "sde-dpm++";  // the last choice, euler-ode, has no order
+  other.model.num_classes = -1;
+  other.model.null_class = false;
+  other.model.clip_dim = other.model.num_clip_token = 8;  // for prompts
+  other.sample.sampler = "sde-dpm++";                     // the last choice, euler-ode, has no order
   other.sample.order = 3;
   other.train.lr = 1e-5 / 3;
   other.model.attention.assign(static_cast<size_t>(other.model.blocks()), AttentionKind::expressive);

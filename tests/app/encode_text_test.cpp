@@ -5,6 +5,7 @@
 #include <csignal>
 #include <map>
 
+#include "app/data/folder_lock.h"
 #include "app/data/latents.h"
 #include "tests/app/latent_fixtures.h"
 #include "tests/app/program.h"
@@ -120,6 +121,18 @@ TEST_F(EncodeTextTest, LongCaptionsAreCutAndCounted) {
   EXPECT_NE(done.err.find("loses \"ten eleven\""), std::string::npos) << done.err;
   EXPECT_NE(done.err.find("8 encoded now, 8 of them cut"), std::string::npos) << done.err;
   EXPECT_EQ(done.err.find("\"6 one"), std::string::npos) << done.err;  // a few are named
+}
+
+TEST_F(EncodeTextTest, TwoAtATimeWouldWriteTheSameFiles) {
+  fs::create_directories(dir_ / "out");
+  {
+    const FolderLock images(dir_ / "out", "images");
+    encode(request("out"));  // beside another kind it may
+    const FolderLock text(dir_ / "out", "text");
+    EXPECT_NE(error_of([&] { encode(request("out")); }).find("is writing into it"), std::string::npos);
+  }
+  EXPECT_EQ(encode(request("out")).kept, 3);
+  EXPECT_FALSE(fs::exists(dir_ / "out" / "text.lock"));
 }
 
 TEST_F(EncodeTextTest, CaptionsThatAreNotUtf8AreCountedAndNamed) {

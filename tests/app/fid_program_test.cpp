@@ -80,11 +80,25 @@ TEST_F(FidProgramFolder, ProcessesShareTheWorkAndGiveTheSameNumber) {
   expect_same(model.string(), {"--num", "7", "--steps", "2", "--dtype", "f32"});
 }
 
-// Whether the program has this file open: then it catches signals already.
-bool has_open(Program& program, const fs::path& file) {
+// Whether a process has this file open: then it catches signals already.
+bool has_open(const fs::path& process, const fs::path& file) {
   std::error_code ignored;  // it opens and closes others meanwhile
-  for (const auto& entry : fs::directory_iterator(concat("/proc/", program.id(), "/fd"), ignored))
+  for (const auto& entry : fs::directory_iterator(process / "fd", ignored))
     if (fs::read_symlink(entry.path(), ignored) == file) return true;
+  return false;
+}
+bool has_open(Program& program, const fs::path& file) {
+  return has_open(fs::path(concat("/proc/", program.id())), file);
+}
+// The same of any process that the program has started.
+bool child_has_open(Program& program, const fs::path& file) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
+    std::ifstream in(entry.path() / "status");
+    const std::string status{std::istreambuf_iterator<char>(in), {}};
+    if (status.find(concat("\nPPid:\t", program.id(), "\n")) != std::string::npos && has_open(entry.path(), file))
+      return true;
+  }
   return false;
 }
 
@@ -122,6 +136,26 @@ TEST_F(FidProgramWork, SignalsEndItWithOneLineAndNothingHalfWritten) {
       EXPECT_EQ(files(), before);
       EXPECT_EQ(read_text(dir_ / "stats.npz"), "old");
     }
+}
+
+// Open MPI gives processes a second, whatever they are doing, and itself ends with 1.
+TEST_F(FidProgramWork, ASignalToTheJobEndsItWithOneLineToo) {
+  if (std::string(UVIC_MPIEXEC).empty()) GTEST_SKIP() << "built without MPI";
+  const OwnedTensor many({}, DType::u8, {50'000, 8, 8, 3});  // hours
+  write_npz(dir_ / "many.npz", {{"arr_0", many.tensor}});
+  const std::set<fs::path> before = files();
+  for (const char* batch : {"1", "1000"}) {  // shorter than half a second, and minutes
+    Program job("uvic-fid",
+                {"ref", dir_ / "many.npz", "-o", dir_ / "stats.npz", "-b", batch, "--network", network_.path(), "-q"},
+                {.processes = 2});
+    while (job.running() && !child_has_open(job, dir_ / "many.npz"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    job.signal(SIGTERM);
+    const Ended ended = job.wait();
+    EXPECT_NE(ended.status, 0);
+    EXPECT_EQ(ended.err, "uvic-fid: interrupted\n") << batch;
+    EXPECT_EQ(files(), before);
+  }
 }
 
 TEST_F(FidProgramWork, AFullDiskKeepsTheOldStatistics) {

@@ -17,7 +17,7 @@ constexpr double kFeatures = 2e-5, kLogits = 5e-5;
 
 OwnedTensor inputs(const std::vector<Image>& images, Protocol protocol, bool unit = false) {
   const int64_t side = Inception::kSide;
-  OwnedTensor x({}, DType::f32, {static_cast<int64_t>(images.size()), 3, side, side});
+  OwnedTensor x(host(), DType::f32, {static_cast<int64_t>(images.size()), 3, side, side});
   for (size_t i = 0; i < images.size(); ++i) {
     const auto n = static_cast<int64_t>(i);
     inception_input(images[i], protocol, unit, x.tensor.rows(n, n + 1).view({3, side, side}));
@@ -40,12 +40,11 @@ std::vector<Image> images_of(Tensor t, bool interleaved) {
   return images;
 }
 
-class InceptionTest : public ::testing::TestWithParam<Isa> {
+class InceptionTest : public ::testing::TestWithParam<Where> {
  protected:
-  Context ctx{{.device = {}, .threads = 2, .isa = GetParam()}};
+  Context ctx = context(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, InceptionTest, ::testing::ValuesIn(isas()),
-                         [](const auto& isa) { return std::string(name_of(isa.param)); });
+INSTANTIATE_TEST_SUITE_P(Everywhere, InceptionTest, ::testing::ValuesIn(everywhere_and_gpu({DType::f32})), where_name);
 
 struct Output {
   const char* name;
@@ -69,15 +68,16 @@ int compare_stages(Context& ctx, const Inception& network, Tensor x, const Incep
   network.forward(ctx, x, out, [&](const std::string& name, const FeatureMap& map, int64_t first) {
     const std::string stage = key + "stage." + name;
     if (first > 0 || !expected.contains(stage)) return;
-    const OwnedTensor mean({}, DType::f32, {map.B, map.channels});
+    const OwnedTensor mean(host(), DType::f32, {map.B, map.channels});
     spatial_mean(ctx, map, mean.tensor);
     EXPECT_CLOSE_MAX(values(mean.tensor.rows(0, 1)), values(expected.tensor(stage)), kFeatures) << stage;
     ++stages;
     if (!expected.contains(stage + ".corner")) return;
     const Tensor corner = expected.tensor(stage + ".corner");
     const FeatureMap channels = map.images(0, 1).range(0, corner.dim(0));
-    const OwnedTensor pixels({}, DType::f32, {1, map.h, map.w, corner.dim(0)});
+    const OwnedTensor pixels(host(), DType::f32, {1, map.h, map.w, corner.dim(0)});
     to_tensor(ctx, channels, pixels.tensor);
+    settle();
     std::vector<double> got;
     for (int64_t i = 0; i < corner.numel(); ++i) {
       const int64_t c = i / (corner.dim(1) * corner.dim(2)), row = i / corner.dim(2) % corner.dim(1);
@@ -102,7 +102,7 @@ TEST_P(InceptionTest, GeneratedNetworkMatchesReference) {
       Inception::Outputs out;
       std::vector<OwnedTensor> memory;
       for (const Output& o : kOutputs) {
-        memory.emplace_back(Device{}, DType::f32, Shape{x.tensor.dim(0), o.width});
+        memory.emplace_back(host(), DType::f32, Shape{x.tensor.dim(0), o.width});
         out.*o.tensor = memory.back().tensor;
       }
       EXPECT_EQ(compare_stages(ctx, network, x.tensor, out, expected, key), path == "ptfid" ? 16 : 0);
@@ -115,7 +115,7 @@ TEST_P(InceptionTest, GeneratedNetworkMatchesReference) {
   const SafetensorsFile sets(dir / "end_to_end.safetensors");
   for (const std::string set : {"ref", "sample"}) {
     const OwnedTensor x = inputs(images_of(sets.tensor(set), false), Protocol::pytorch);
-    const OwnedTensor pool3({}, DType::f32, {x.tensor.dim(0), 2048});
+    const OwnedTensor pool3(host(), DType::f32, {x.tensor.dim(0), 2048});
     network.forward(ctx, x.tensor, {.pool3 = pool3.tensor});
     EXPECT_CLOSE_MAX(values(pool3.tensor), values(sets.tensor(set + ".ptfid")), kFeatures) << set;
   }
@@ -131,14 +131,14 @@ TEST_P(InceptionTest, TrainedNetworkMatchesReference) {
   for (const auto& [name, pool, unit] : {std::tuple{"pool3", Pool::average, false},
                                          {"pool3_max7c", Pool::max, false},
                                          {"pool3_01", Pool::average, true}}) {
-    if (GetParam() != best_isa() && std::string(name) != "pool3") continue;  // one code for all three
+    if (GetParam().isa != best_isa() && std::string(name) != "pool3") continue;  // one code for all three
     const Inception network(ctx, read_weights(weights), pool);
     EXPECT_EQ(network.classes(), 0);
-    const OwnedTensor x = inputs(images, Protocol::pytorch, unit), pool3({}, DType::f32, {8, 2048});
+    const OwnedTensor x = inputs(images, Protocol::pytorch, unit), pool3(host(), DType::f32, {8, 2048});
     network.forward(ctx, x.tensor, {.pool3 = pool3.tensor},
                     [&](const std::string& stage, const FeatureMap& map, int64_t first) {
                       if (std::string(name) != "pool3" || !golden.contains("mean." + stage)) return;
-                      const OwnedTensor mean({}, DType::f32, {map.B, map.channels});
+                      const OwnedTensor mean(host(), DType::f32, {map.B, map.channels});
                       spatial_mean(ctx, map, mean.tensor);
                       EXPECT_CLOSE_MAX(values(mean.tensor),
                                        values(golden.tensor("mean." + stage).rows(first, first + map.B)), kFeatures)

@@ -27,6 +27,7 @@ class LatentImagesTest : public FolderTest {
 
   SampleRequest request() {
     SampleRequest r;
+    r.device = "cpu";
     r.model = model_;
     r.seeds = {3, 4, 5};
     r.generator.sampler.steps = 2;
@@ -177,7 +178,11 @@ TEST_F(LatentImagesTest, PreviewsOfARunAreDecodedIfTheyCanBe) {
   fs::remove(autoencoder_);
   ::testing::internal::CaptureStderr();
   EXPECT_FALSE(run("blind"));
-  EXPECT_NE(::testing::internal::GetCapturedStderr().find("uvic-train: no previews: "), std::string::npos);
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("uvic-train: no previews: "), std::string::npos) << said;
+  EXPECT_NE(said.find(concat("; in ", (dir_ / "blind").string(), " for autoencoder_kl.pth, ")), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("; latents.autoencoder names it\n"), std::string::npos) << said;
 }
 
 }  // namespace

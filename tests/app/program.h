@@ -24,6 +24,8 @@ struct RunOptions {
   std::optional<uint64_t> file_size_limit;
   // OpenMP is left as a user has it, who has set nothing.
   bool own_openmp_settings = false;
+  // Its --device auto is the CPU, unless it may see a GPU.
+  bool sees_gpus = false;
   // How many of it there are, started by mpirun if there is more than one.
   int processes = 1;
 };

@@ -145,7 +145,7 @@ TEST_F(Programs, SampleNamesWhatIsWrongWithARequest) {
   EXPECT_TRUE(sample_fails({"-m", m, "--class", "dgo"}, {"unknown class 'dgo'", "'dog'"}));
   EXPECT_TRUE(sample_fails({"-m", m, "--class", "3"}, {"--class 3: this model has 3 classes, 0 to 2"}));
   EXPECT_TRUE(sample_fails({"-m", m, "--context", m}, {"--context: this model takes no text"}));
-  EXPECT_TRUE(sample_fails({"-m", m, "--device", "cuda"}, {"device 'cuda'"}));
+  EXPECT_TRUE(sample_fails({"-m", m, "--device", "cuda"}, {"device 'cuda' cannot be used", "--device cpu"}));
   EXPECT_TRUE(sample_fails({"-m", m, "--device", "tpu"}, {"unknown device 'tpu'", "cpu"}));
   EXPECT_TRUE(sample_fails({"-m", m, "--dtype", "f16"}, {"unknown dtype 'f16'", "bf16"}));
   EXPECT_TRUE(sample_fails({"-m", m, "--spacing", "karas"}, {"karas", "karras"}));

@@ -34,6 +34,18 @@ TEST(ProgressTest, LinesAppearOnlyWhenDueAndQuietShowsNothing) {
   EXPECT_EQ(shown.find("not shown"), std::string::npos);
 }
 
+TEST(ProgressTest, TheEndIsSaidOnceAndNothingOfNothing) {
+  testing::internal::CaptureStderr();
+  {
+    Progress one("encode", "caption", 6, Progress::Style::lines);
+    one.update(6);
+    Progress failed("train", "step", 8, Progress::Style::lines);
+  }
+  const std::string shown = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(shown.begin(), shown.end(), '\n'), 1) << shown;
+  EXPECT_NE(shown.find("encode 6/6 caption"), std::string::npos) << shown;
+}
+
 TEST(ProgressTest, Durations) {
   EXPECT_EQ(format_duration(4), "0:04");
   EXPECT_EQ(format_duration(245.4), "4:05");

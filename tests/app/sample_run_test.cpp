@@ -22,6 +22,7 @@ class SampleRunTest : public FolderTest {
     r.seeds = std::move(seeds);
     r.generator.sampler.steps = 3;
     r.out = dir_ / "out";
+    r.device = "cpu";
     r.dtype = "f32";
     r.threads = 1;
     r.progress = Progress::Style::quiet;
@@ -49,6 +50,29 @@ TEST_F(SampleRunTest, ClassesInTurnByNameByNumberAndAtRandom) {
   const std::vector<int> random = classes_of("random");
   EXPECT_GE(*std::min_element(random.begin(), random.end()), 0);
   EXPECT_LE(*std::max_element(random.begin(), random.end()), 2);
+}
+
+// Classes, guidance, fresh noise in every step, and two labels mixed.
+TEST_F(SampleRunTest, AGpuMakesTheImagesOfTheCpu) {
+  if (devices().size() == 1) GTEST_SKIP() << "no GPU";
+  const auto images = [&](const std::string& device, const std::string& solver, const std::string& classes) {
+    SampleRequest r = request({1, 2, 3});
+    r.device = device;
+    r.batch = 2;
+    r.classes = classes;
+    r.generator.sampler.solver = solver;
+    r.generator.guidance.scale = 1.5;
+    if (classes == "cat,eel") r.seeds.assign(3, 7), r.interpolate = 3;
+    r.out.clear();
+    r.tensor = dir_ / "t.safetensors";
+    sample_images(r);
+    const SafetensorsFile result(r.tensor);
+    return values(result.tensor("images"));
+  };
+  for (const auto& [solver, classes] : {std::pair("dpm++", "all"), {"ddpm", "dog"}, {"dpm++", "cat,eel"}}) {
+    SCOPED_TRACE(concat(solver, ' ', classes));
+    EXPECT_LE(relative_max(images("cuda", solver, classes), images("cpu", solver, classes)), 1e-4);
+  }
 }
 
 TEST_F(SampleRunTest, GivenNoiseReplacesTheSeeds) {

@@ -13,16 +13,9 @@ namespace fs = std::filesystem;
 
 class SampleTextsTest : public FolderTest {
  protected:
-  static UViCConfig text_model() {
-    UViCConfig c = tiny_model();
-    c.num_classes = -1;
-    c.null_class = false;
-    c.num_clip_token = 12;
-    c.clip_dim = 8;
-    return c;
-  }
   SampleRequest request(std::vector<uint64_t> seeds) {
     SampleRequest r;
+    r.device = "cpu";
     r.model = model_;
     r.seeds = std::move(seeds);
     r.generator.sampler.steps = 3;
@@ -47,7 +40,7 @@ class SampleTextsTest : public FolderTest {
     r.context = dir_ / "c.safetensors";
     return images(r);
   }
-  fs::path model_ = write_random_model(dir_ / "model.safetensors", text_model());
+  fs::path model_ = write_random_model(dir_ / "model.safetensors", tiny_text_model());
   fs::path tower_ = write_tower(dir_ / "text_encoder");
 };
 

@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <functional>
 #include <numeric>
 
 #include "tests/app/image_fixtures.h"
@@ -173,11 +174,29 @@ TEST_F(TensorShardsTest, WhatIsNotWholeIsRefused) {
     write_text(dir_ / "out" / "images.json", json);
     EXPECT_NE(error_of([&] { TensorShards(dir_ / "out", "images"); }).find("images.json: "), std::string::npos) << json;
   }
-  write_text(
-      dir_ / "out" / "images.json",
-      R"({"format":"uvic-tensors-1","made":{"kind":"images"},"classes":[],"shards":[{"file":"../x","items":1}]})");
-  EXPECT_NE(error_of([&] { TensorShards(dir_ / "out", "images"); }).find("names a shard in another folder"),
+}
+
+TEST_F(TensorShardsTest, AnIndexThatLiesIsRefused) {
+  const fs::path out = dir_ / "out";
+  write_all(out);
+  const nlohmann::json good = golden_json(out / "images.json");
+  const auto refused = [&](const std::function<void(nlohmann::json&)>& edit) {
+    nlohmann::json index = good;
+    edit(index);
+    write_text(out / "images.json", index.dump());
+    return error_of([&] { TensorShards(out, "images"); });
+  };
+  EXPECT_NE(refused([](auto& j) { j["shards"][0]["file"] = "../x"; }).find("names a shard in another folder"),
             std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][1] = j["shards"][0]; }).find("names images-000000.safetensors behind"),
+            std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][1]["items"] = 0; }).find("images-000001.safetensors: is not the shard"),
+            std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"].erase(1); }).find("has 9 items, its shards 6"), std::string::npos);
+  EXPECT_NE(refused([](auto& j) { j["shards"][0]["crc32"]["x"] = 1; }).find("images-000000.safetensors: is not the"),
+            std::string::npos);
+  write_text(out / "images.json", good.dump());
+  for (const char* end : {"/", "//", "/."}) EXPECT_EQ(TensorShards(out.string() + end, "images").items(), 9);
 }
 
 TEST_F(TensorShardsTest, ShardsMadeInAnotherWayAreNotMixedIn) {

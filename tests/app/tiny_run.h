@@ -23,6 +23,16 @@ inline UViCConfig tiny_model() {
   return c;
 }
 
+// Of texts as MadeTower's.
+inline UViCConfig tiny_text_model() {
+  UViCConfig c = tiny_model();
+  c.num_classes = -1;
+  c.null_class = false;
+  c.num_clip_token = 12;
+  c.clip_dim = 8;
+  return c;
+}
+
 // Three classes of images in data, in steps of 4 images. Lines every 4 steps and checkpoints every 5, so that some
 // checkpoints lie between two lines.
 inline RunConfig tiny_run(const std::filesystem::path& data) {

@@ -35,7 +35,7 @@ struct GoldenSteps {
 
   OwnedTensor row(const std::string& name, int64_t k, DType dtype = DType::f32) const {
     const Tensor from = file.tensor(name).rows(k, k + 1);
-    OwnedTensor t({}, dtype, Shape(from.shape().begin() + 1, from.shape().end()));
+    OwnedTensor t(host(), dtype, Shape(from.shape().begin() + 1, from.shape().end()));
     convert(from, t.tensor);
     return t;
   }
@@ -83,7 +83,7 @@ TEST_P(GoldenTraining, Trajectories) {
     const Schedule schedule = schedule_of(continuous ? "vp" : "sd");
     Context ctx = context(GetParam());
     TrainedModel model(ctx, g.config, GetParam().dtype, 1);
-    for (const Role role : {Role::master, Role::ema}) load_golden(g.file, "init/", model.store, role);
+    for (const Role role : {Role::master, Role::ema}) load_golden(ctx, g.file, "init/", model.store, role);
     model.store.use(ctx, Role::master);
     for (int64_t k = 0; k < steps; ++k) {
       const OwnedTensor time = g.row(run + (continuous ? "t" : "n"), k);
@@ -162,7 +162,7 @@ TEST_P(GoldenTraining, ContinuesAReleasedCheckpoint) {
   EXPECT_LE(g.deviation(model.store, Role::ema, "after/ema/"), 5e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, GoldenTraining, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, GoldenTraining, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 // ---- what is not in the golden data --------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ struct SmallStep {
   Context ctx;
   UViCConfig config;
   OwnedInputs in;
-  SmallStep() {
+  explicit SmallStep(Device device = {}) : ctx({.device = device}) {
     config.img_size = 4;
     config.embed_dim = 16;
     config.depth = 2;
@@ -182,9 +182,12 @@ struct SmallStep {
   }
 };
 
+class TrainStep : public ::testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, TrainStep, ::testing::ValuesIn(devices()), device_name);
+
 // Step 1 of a warm-up has learning rate 0, so the same weights give every prediction's loss.
-TEST(TrainStep, TargetsAndWeights) {
-  SmallStep s;
+TEST_P(TrainStep, TargetsAndWeights) {
+  SmallStep s(GetParam());
   TrainedModel model(s.ctx, s.config, DType::f32, 3);
   const auto x0 = values(s.in.x0.tensor), eps = values(s.in.eps.tensor);
   const std::vector<double> alpha{0.8, 0.3}, sigma{0.6, 0.9}, weight{0.5, 3};
@@ -213,8 +216,8 @@ TEST(TrainStep, TargetsAndWeights) {
   }
 }
 
-TEST(TrainStep, ALossThatIsNotFiniteChangesNothing) {
-  SmallStep s;
+TEST_P(TrainStep, ALossThatIsNotFiniteChangesNothing) {
+  SmallStep s(GetParam());
   TrainedModel model(s.ctx, s.config, DType::f32, 3);
   const auto before = values(model.store.flat(Role::master));
   s.in.x0.tensor.data<float>()[5] = std::numeric_limits<float>::quiet_NaN();
@@ -227,8 +230,8 @@ TEST(TrainStep, ALossThatIsNotFiniteChangesNothing) {
 }
 
 // The smallest proof that learning works: one batch, seen often, is learned by heart.
-TEST(TrainStep, OverfitsOneBatch) {
-  for (const Where& where : everywhere()) {
+TEST(TrainStepEverywhere, OverfitsOneBatch) {
+  for (const Where& where : everywhere_and_gpu()) {
     SmallStep s;
     Context ctx = context(where);
     TrainedModel model(ctx, s.config, where.dtype, 3);

@@ -16,13 +16,14 @@ class TrainerTest : public ImageFolderTest {
     return train({.config = config,
                   .out = out,
                   .resume = resume,
-                  .device = {},
+                  .device = device_,
                   .progress = Progress::Style::quiet,
                   .stop = stop});
   }
   std::string refusal(const RunConfig& config, const std::filesystem::path& out, const std::string& resume = "auto") {
     return error_of([&] { run(config, out, resume); });
   }
+  Device device_;
   std::filesystem::path data_ = class_folders(3, 5);
 };
 

@@ -12,7 +12,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-TEST_F(TrainerTest, KilledAnywhereAndResumedEndsWithTheSameBits) {
+class TrainerOnDevice : public TrainerTest, public ::testing::WithParamInterface<Device> {
+ protected:
+  TrainerOnDevice() { device_ = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, TrainerOnDevice, ::testing::ValuesIn(devices()), device_name);
+
+TEST_P(TrainerOnDevice, KilledAnywhereAndResumedEndsWithTheSameBits) {
   for (const char* dtype : {"f32", "bf16"}) {
     SCOPED_TRACE(dtype);
     RunConfig config = tiny_run(data_);
@@ -39,6 +45,21 @@ TEST_F(TrainerTest, KilledAnywhereAndResumedEndsWithTheSameBits) {
   }
 }
 
+// Sums are taken in another order, and exp() and the like are others.
+TEST_F(TrainerTest, AGpuTrainsAsTheCpuDoes) {
+  if (devices().size() == 1) GTEST_SKIP() << "no GPU";
+  const RunConfig config = tiny_run(data_);
+  run(config, dir_ / "cpu");
+  device_ = devices()[1];
+  run(config, dir_ / "gpu");
+  const auto gpu = metrics_of(dir_ / "gpu"), cpu = metrics_of(dir_ / "cpu");
+  ASSERT_EQ(gpu.size(), cpu.size());
+  for (size_t i = 0; i < cpu.size(); ++i) {
+    EXPECT_NEAR(gpu[i]["loss"], cpu[i]["loss"], 1e-4 * cpu[i]["loss"].get<double>()) << gpu[i];
+    EXPECT_NEAR(gpu[i]["grad_norm"], cpu[i]["grad_norm"], 1e-3 * cpu[i]["grad_norm"].get<double>()) << gpu[i];
+  }
+}
+
 TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
   for (const char* dtype : {"f32", "bf16"}) {
     RunConfig config = tiny_run(data_);
@@ -52,7 +73,7 @@ TEST_F(TrainerTest, ThreadsDoNotChangeABit) {
   }
 }
 
-TEST_F(TrainerTest, RecomputeDoesNotChangeABit) {
+TEST_P(TrainerOnDevice, RecomputeDoesNotChangeABit) {
   for (const char* dtype : {"f32", "bf16"}) {
     RunConfig config = tiny_run(data_);
     config.train.dtype = dtype;
@@ -64,7 +85,7 @@ TEST_F(TrainerTest, RecomputeDoesNotChangeABit) {
   }
 }
 
-TEST_F(TrainerTest, AccumulationGivesTheLossesOfTheWholeBatch) {
+TEST_P(TrainerOnDevice, AccumulationGivesTheLossesOfTheWholeBatch) {
   RunConfig config = tiny_run(data_);
   config.train.batch_size = 7;
   config.diffusion.loss_weight = "min_snr";
@@ -114,7 +135,7 @@ TEST_F(TrainerTest, StoppedBySignalSavesAndResumes) {
   expect_same_end(dir_ / "stopped", dir_ / "whole", 30);
 }
 
-TEST_F(TrainerTest, PreviewsAreTheSameAfterAResume) {
+TEST_P(TrainerOnDevice, PreviewsAreTheSameAfterAResume) {
   RunConfig config = tiny_run(data_);
   config.train.max_steps = 10;
   config.sample.every = 5;

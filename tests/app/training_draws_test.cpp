@@ -29,6 +29,28 @@ Batch batch_of(int64_t first_sample, int64_t count) {
   return batch;
 }
 
+// Moments as a batch of latents: means count up, the log variance is log 4 in channel 0 and beyond what is taken in 1.
+Batch latents_of(int64_t first_sample, int64_t count) {
+  Batch batch;
+  batch.first_sample = first_sample;
+  batch.latents = OwnedTensor({}, DType::f32, {count, 4, 8, 8});
+  batch.context = OwnedTensor({}, DType::f32, {count, 3, 5});
+  auto* x = batch.latents.tensor.data<float>();
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t i = 0; i < 256; ++i)
+      *x++ = i < 128 ? static_cast<float>((first_sample + r) % 7) : i < 192 ? std::log(4.0f) : -1000.0f;
+  for (int64_t i = 0; i < count * 15; ++i)
+    batch.context.tensor.data<float>()[i] = static_cast<float>(first_sample + i / 15 + 1);
+  batch.labels.assign(static_cast<size_t>(count), -1);
+  return batch;
+}
+
+RunConfig latent_run() {
+  RunConfig c = small_run();
+  c.model = {.img_size = 8, .in_chans = 2, .clip_dim = 5, .num_clip_token = 3};
+  return c;
+}
+
 std::vector<double> all_of(const StepInputs& in, int64_t begin, int64_t end) {
   std::vector<double> v;
   for (const Tensor& t : {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, in.weight})
@@ -52,6 +74,30 @@ TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
     EXPECT_NE(values(six.eps.rows(0, 1)), values(six.eps.rows(1, 2)));
     config.train.seed = 78;
     EXPECT_NE(values(TrainingDraws(config, schedule_of(schedule)).draw(ctx, batch_of(30, 6), 5).eps), values(six.eps));
+  }
+}
+
+// On every device, and with batches in the memory that it copies from.
+TEST(TrainingDraws, HaveTheSameBitsOnEveryDevice) {
+  Context cpu;
+  const OwnedTensor empty = tensor_of(DType::f32, {3, 5}, std::vector<double>(15, -3));
+  const TrainingDraws of_images(small_run(), schedule_of("vp")),
+      of_latents(latent_run(), schedule_of("sd"), 0.5, empty.tensor);
+  const auto all = [&](Context& ctx, const Batch& images, const Batch& latents) {
+    std::vector<double> v = all_of(of_images.draw(ctx, images, 5), 0, 9);
+    const StepInputs in = of_latents.draw(ctx, latents, 5);  // x0 goes through exp(), of each device its own
+    for (const Tensor& t : {in.eps, in.t, in.conditions.context})
+      for (const double x : values(t)) v.push_back(x);
+    return v;
+  };
+  const std::vector<double> want = all(cpu, batch_of(30, 9), latents_of(30, 9));
+  for (const Device device : devices()) {
+    Context ctx({.device = device, .threads = 1});
+    Batch images = batch_of(30, 9);
+    OwnedTensor near(host_memory_for(device), DType::u8, images.pixels.tensor.shape());
+    copy({}, images.pixels.tensor, near.buffer.device(), near.tensor);
+    images.pixels = std::move(near);
+    EXPECT_EQ(all(ctx, images, latents_of(30, 9)), want) << device.str();
   }
 }
 
@@ -181,28 +227,6 @@ TEST(TrainingDraws, MinSnrWeights) {
     EXPECT_GT(cut, 50);
     EXPECT_LT(cut, 450);
   }
-}
-
-// Moments as a batch of latents: means count up, the log variance is log 4 in channel 0 and beyond what is taken in 1.
-Batch latents_of(int64_t first_sample, int64_t count) {
-  Batch batch;
-  batch.first_sample = first_sample;
-  batch.latents = OwnedTensor({}, DType::f32, {count, 4, 8, 8});
-  batch.context = OwnedTensor({}, DType::f32, {count, 3, 5});
-  auto* x = batch.latents.tensor.data<float>();
-  for (int64_t r = 0; r < count; ++r)
-    for (int64_t i = 0; i < 256; ++i)
-      *x++ = i < 128 ? static_cast<float>((first_sample + r) % 7) : i < 192 ? std::log(4.0f) : -1000.0f;
-  for (int64_t i = 0; i < count * 15; ++i)
-    batch.context.tensor.data<float>()[i] = static_cast<float>(first_sample + i / 15 + 1);
-  batch.labels.assign(static_cast<size_t>(count), -1);
-  return batch;
-}
-
-RunConfig latent_run() {
-  RunConfig c = small_run();
-  c.model = {.img_size = 8, .in_chans = 2, .clip_dim = 5, .num_clip_token = 3};
-  return c;
 }
 
 TEST(TrainingDraws, LatentsComeFromTheirPosteriorsAndAreScaled) {

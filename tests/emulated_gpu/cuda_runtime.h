@@ -15,16 +15,23 @@
 
 #include "device_functions.h"
 
-#define EMULATED_CUDA_ERRORS(X)                                                         \
-  X(cudaSuccess, 0, "no error")                                                         \
-  X(cudaErrorInvalidValue, 1, "invalid argument")                                       \
-  X(cudaErrorMemoryAllocation, 2, "out of memory")                                      \
-  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                 \
-  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                       \
-  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                              \
-  X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available on the device") \
-  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                     \
-  X(cudaErrorNotReady, 600, "device not ready")
+#define EMULATED_CUDA_ERRORS(X)                                                                        \
+  X(cudaSuccess, 0, "no error")                                                                        \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                                                      \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                                                     \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                      \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                             \
+  X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available on the device")                \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                    \
+  X(cudaErrorNotReady, 600, "device not ready")                                                        \
+  X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")        \
+  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture") \
+  X(cudaErrorStreamCaptureUnjoined, 904, "capturing stream has unjoined work")                         \
+  X(cudaErrorStreamCaptureIsolation, 905, "dependency created on uncaptured work in another stream")   \
+  X(cudaErrorStreamCaptureImplicit, 906,                                                               \
+    "operation would make the legacy stream depend on a capturing blocking stream")                    \
+  X(cudaErrorCapturedEvent, 907, "operation not permitted on an event last recorded in a capturing stream")
 
 enum cudaError_t {
 #define EMULATED_ENUMERATOR(name, value, text) name = value,
@@ -103,6 +110,22 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end);
+
+// ---- graphs -------------------------------------------------------------------------------------------------------
+// What a stream is given is recorded, and done by each launch. Stricter than CUDA: host memory cannot take part.
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed,
+};
+using cudaGraph_t = struct CUgraph_st*;
+using cudaGraphExec_t = struct CUgraphExec_st*;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags = 0);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };

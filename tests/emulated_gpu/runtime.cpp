@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "gpu.h"
+#include "queue.h"
 
 namespace emulated_gpu {
 namespace {
@@ -131,6 +131,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   const auto hold = lock();
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   install_fault_handler();
   *data = nullptr;
   if (bytes > 0) *data = allocate(device, bytes);
@@ -139,6 +140,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
   const auto hold = lock();
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   *data = nullptr;
   if (bytes > 0) *data = allocate(kPinned, bytes);
   return *data || bytes == 0 ? cudaSuccess : record(cudaErrorMemoryAllocation);
@@ -148,12 +150,14 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 cudaError_t cudaFree(void* data) {
   const auto hold = lock();
   if (!data) return cudaSuccess;
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
   return release(device, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
 cudaError_t cudaFreeHost(void* data) {
   const auto hold = lock();
   if (!data) return cudaSuccess;
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
   return release(kPinned, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
@@ -183,6 +187,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const auto hold = lock();
   if (bytes == 0) return cudaSuccess;
   const Allocation *a = find(from), *b = find(to);
+  if ((!a || !b) && disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   if (!fits(kind, a && a->device != kPinned, b && b->device != kPinned) || !is_whole(from, bytes) ||
       !is_whole(to, bytes))
     return record(cudaErrorInvalidValue);

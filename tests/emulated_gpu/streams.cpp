@@ -1,39 +1,13 @@
 #include <unistd.h>
 
-#include <chrono>
 #include <condition_variable>
-#include <deque>
-#include <memory>
-#include <set>
 #include <thread>
 #include <utility>
 
-#include "gpu.h"
+#include "queue.h"
 
 namespace emulated_gpu {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-struct Queue {
-  int device;
-  bool blocking;  // waits for the default stream, and the other way round
-  std::deque<std::function<void()>> work;
-  uint64_t queued = 0, done = 0;
-
-  void push(std::function<void()> w) {
-    work.push_back(std::move(w));
-    ++queued;
-  }
-  void run_until(uint64_t position) {
-    while (done < position) {
-      const auto next = std::move(work.front());
-      work.pop_front();
-      ++done;
-      next();
-    }
-  }
-};
 
 // Kernels and copies run here. Shared memory is this thread's thread_local memory.
 class Worker {
@@ -77,26 +51,14 @@ void finish(Queue& queue, uint64_t position) {
   if (queue.done < position) on_worker([&] { queue.run_until(position); });
 }
 
-std::set<cudaStream_t> streams;
-
-}  // namespace
-}  // namespace emulated_gpu
-
-struct CUstream_st {
-  std::shared_ptr<emulated_gpu::Queue> queue;
-};
-struct CUevent_st {
-  std::shared_ptr<emulated_gpu::Queue> queue;  // null where it was recorded in the default stream, or never
-  uint64_t position = 0;
-  std::shared_ptr<emulated_gpu::Clock::time_point> time;
-};
-
-namespace emulated_gpu {
-namespace {
-
 bool is_default(cudaStream_t stream) { return !stream || stream == cudaStreamLegacy; }
 
 }  // namespace
+
+std::set<cudaStream_t>& all_streams() {
+  static std::set<cudaStream_t> streams;
+  return streams;
+}
 
 std::unique_lock<std::recursive_mutex> lock() {
   static std::recursive_mutex mutex;
@@ -105,33 +67,50 @@ std::unique_lock<std::recursive_mutex> lock() {
 
 int device_of(cudaStream_t stream) {
   if (is_default(stream)) return current_device();
-  return streams.count(stream) ? stream->queue->device : -1;
+  return all_streams().count(stream) ? stream->queue->device : -1;
 }
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   if (device_of(stream) != current_device()) return cudaErrorInvalidResourceHandle;
-  if (!is_default(stream)) {
-    stream->queue->push(std::move(work));
+  if (is_default(stream)) {
+    const cudaError_t status = finish(stream);
+    if (status == cudaSuccess) on_worker(work);
+    return status;
+  }
+  Queue& queue = *stream->queue;
+  if (!queue.recording) {
+    queue.push(std::move(work));
     return cudaSuccess;
   }
-  finish(stream);
-  on_worker(work);
-  return cudaSuccess;
+  Recording& recording = *queue.recording;
+  recording.work.push_back(std::move(work));
+  if (&queue != recording.origin) recording.unjoined[&queue] = recording.work.size();
+  return recording.invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
 }
 
 cudaError_t finish(cudaStream_t stream) {
   if (device_of(stream) < 0) return cudaErrorInvalidResourceHandle;
   if (!is_default(stream)) {
+    if (const auto& recording = stream->queue->recording) {
+      recording->invalid = true;
+      return cudaErrorStreamCaptureUnsupported;
+    }
     finish(*stream->queue, stream->queue->queued);
     return cudaSuccess;
   }
-  for (const cudaStream_t other : streams)
+  for (const cudaStream_t other : all_streams()) {
+    const Queue& queue = *other->queue;
+    if (!queue.blocking || queue.device != current_device() || !queue.recording) continue;
+    queue.recording->invalid = true;
+    return cudaErrorStreamCaptureImplicit;
+  }
+  for (const cudaStream_t other : all_streams())
     if (other->queue->blocking && other->queue->device == current_device()) finish(*other->queue, other->queue->queued);
   return cudaSuccess;
 }
 
 void finish(int device) {
-  for (const cudaStream_t stream : streams)
+  for (const cudaStream_t stream : all_streams())
     if (stream->queue->device == device) finish(*stream->queue, stream->queue->queued);
 }
 
@@ -142,16 +121,16 @@ using namespace emulated_gpu;
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   const auto hold = lock();
   *stream = new CUstream_st{std::make_shared<Queue>(Queue{current_device(), flags != cudaStreamNonBlocking, {}})};
-  streams.insert(*stream);
+  all_streams().insert(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const auto hold = lock();
-  if (!streams.count(stream)) return record(cudaErrorInvalidResourceHandle);
+  if (!all_streams().count(stream)) return record(cudaErrorInvalidResourceHandle);
   finish(stream);
-  streams.erase(stream);
+  all_streams().erase(stream);
   delete stream;
   return cudaSuccess;
 }
@@ -163,13 +142,34 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 cudaError_t cudaDeviceSynchronize() {
   const auto hold = lock();
+  if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   finish(current_device());
+  return cudaSuccess;
+}
+
+// A stream that waits for an event of a graph becomes part of it; the origin's waiting joins the event's stream again.
+static cudaError_t join(cudaStream_t stream, const CUevent_st& event) {
+  if (device_of(stream) < 0 || is_default(stream)) return cudaErrorInvalidResourceHandle;
+  Queue& queue = *stream->queue;
+  Recording& recording = *event.recording;
+  if (event.queue->recording != event.recording || (queue.recording && queue.recording != event.recording)) {
+    recording.invalid = true;
+    return cudaErrorStreamCaptureIsolation;
+  }
+  queue.recording = event.recording;
+  if (&queue != recording.origin) {
+    recording.unjoined[&queue] = recording.work.size();
+  } else if (const auto other = recording.unjoined.find(event.queue.get());
+             other != recording.unjoined.end() && other->second <= event.position) {
+    recording.unjoined.erase(other);
+  }
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const auto hold = lock();
   if (!event->queue) return cudaSuccess;
+  if (event->recording) return record(join(stream, *event));
   return record(enqueue(stream, [queue = event->queue, to = event->position] { queue->run_until(to); }));
 }
 
@@ -189,13 +189,15 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const cudaError_t status = enqueue(stream, [time = event->time] { *time = Clock::now(); });
   if (status != cudaSuccess) return record(status);
   event->queue = is_default(stream) ? nullptr : stream->queue;
-  event->position = event->queue ? event->queue->queued : 0;
+  event->recording = event->queue ? event->queue->recording : nullptr;
+  event->position = !event->queue ? 0 : event->recording ? event->recording->work.size() : event->queue->queued;
   return cudaSuccess;
 }
 
 // Who asks again and again sees the GPU go on by one piece of work each time.
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const auto hold = lock();
+  if (event->recording) return record(cudaErrorCapturedEvent);
   if (!event->queue || event->queue->done >= event->position) return cudaSuccess;
   finish(*event->queue, event->queue->done + 1);
   return cudaErrorNotReady;
@@ -203,6 +205,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const auto hold = lock();
+  if (event->recording) return record(cudaErrorCapturedEvent);
   if (event->queue) finish(*event->queue, event->position);
   return cudaSuccess;
 }

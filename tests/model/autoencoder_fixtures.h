@@ -113,14 +113,14 @@ class AutoencoderTest : public ::testing::Test {
   }
   std::vector<double> encode(Autoencoder& ae, Tensor images) {
     const int64_t f = ae.factor();
-    const OwnedTensor moments({}, DType::f32,
+    const OwnedTensor moments(host(), DType::f32,
                               {images.dim(0), 2 * ae.latent_channels(), images.dim(2) / f, images.dim(3) / f});
     ae.encode(ctx, images, moments.tensor);
     return values(moments.tensor);
   }
   std::vector<double> decode(Autoencoder& ae, Tensor z) {
     const int64_t f = ae.factor();
-    const OwnedTensor images({}, DType::f32, {z.dim(0), 3, z.dim(2) * f, z.dim(3) * f});
+    const OwnedTensor images(host(), DType::f32, {z.dim(0), 3, z.dim(2) * f, z.dim(3) * f});
     ae.decode(ctx, z, images.tensor);
     return values(images.tensor);
   }

@@ -121,13 +121,13 @@ TEST_F(AutoencoderTest, MemoryIsThatOfThreeMaps) {
   }
 }
 
-// On every instruction set, and near in bf16 where that is another thing.
+// On every instruction set and device, and near in bf16 where that is another thing.
 TEST_F(AutoencoderTest, InstructionSetsAndBf16Agree) {
   const fs::path path = write(generated_tiny_b());
   const SafetensorsFile golden(autoencoder_dir() / "tiny_b_io.safetensors");
-  for (const Isa isa : isas()) {
-    SCOPED_TRACE(name_of(isa));
-    ctx = Context({.device = {}, .threads = 2, .isa = isa});
+  for (const Where& where : everywhere_and_gpu({DType::f32})) {
+    SCOPED_TRACE(label(where));
+    ctx = context(where);
     expect_golden(*Autoencoder::load(path), golden, "sq");
     const auto half = Autoencoder::load(path, {.dtype = DType::bf16});
     const OwnedTensor image = copy(golden, "sq.image", DType::f32);

@@ -54,6 +54,8 @@ void fill(ParamStore& store, uint64_t seed) {
 
 // The least |q . k| / sqrt(D) among what a block saved.
 double least_score(Tensor heads) {
+  const std::vector<double> all = values(heads);
+  const auto at = [&](int64_t i) { return all[static_cast<size_t>(i)]; };
   const int64_t B = heads.dim(0), L = heads.dim(1), H = heads.dim(3), D = heads.dim(4);
   double least = 1e9;
   for (int64_t b = 0; b < B; ++b)
@@ -62,8 +64,7 @@ double least_score(Tensor heads) {
         for (int64_t j = 0; j < L; ++j) {
           double dot = 0;
           for (int64_t d = 0; d < D; ++d)
-            dot +=
-                at(heads, (((b * L + i) * 3 + 0) * H + h) * D + d) * at(heads, (((b * L + j) * 3 + 1) * H + h) * D + d);
+            dot += at((((b * L + i) * 3 + 0) * H + h) * D + d) * at((((b * L + j) * 3 + 1) * H + h) * D + d);
           least = std::min(least, std::abs(dot) / std::sqrt(static_cast<double>(D)));
         }
   return least;
@@ -90,7 +91,7 @@ TEST_P(BlockTest, GradientsAreThoseOfDifferences) {
   config.mlp_ratio = 1.5;
   config.qkv_bias = true;
   Context ctx = context(where);
-  ParamStore store({});
+  ParamStore store(where.device);
   const Block block(store, "block", config, kind, takes_skip);
   store.allocate_for_training(DType::f32);
   fill(store, 1);
@@ -121,14 +122,14 @@ TEST_P(BlockTest, GradientsAreThoseOfDifferences) {
 
 std::string block_name(const ::testing::TestParamInfo<BlockTest::ParamType>& test) {
   const auto [where, kind, takes_skip] = test.param;
-  return concat(name_of(where.isa), "_", name_of(kind), takes_skip ? "_skip" : "");
+  return concat(label(where), "_", name_of(kind), takes_skip ? "_skip" : "");
 }
 
 constexpr AttentionKind kKinds[] = {AttentionKind::softmax, AttentionKind::cog, AttentionKind::expressive};
 
 INSTANTIATE_TEST_SUITE_P(Everywhere, BlockTest,
-                         ::testing::Combine(::testing::ValuesIn(everywhere({DType::f32})), ::testing::ValuesIn(kKinds),
-                                            ::testing::Bool()),
+                         ::testing::Combine(::testing::ValuesIn(everywhere_and_gpu({DType::f32})),
+                                            ::testing::ValuesIn(kKinds), ::testing::Bool()),
                          block_name);
 
 // ---- the whole network ---------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ TEST(Network, RecomputeChangesNothingButMemory) {
   c.depth = 12;
   c.num_heads = 2;
   c.num_classes = 3;
-  for (const Where& where : everywhere()) {
+  for (const Where& where : everywhere_and_gpu()) {
     for (const bool skip : {true, false}) {
       SCOPED_TRACE(concat(label(where), skip ? " skip" : ""));
       c.skip = skip;
@@ -198,7 +199,7 @@ TEST(Network, RecomputeChangesNothingButMemory) {
       size_t peak[2];
       for (const bool recompute : {false, true}) {
         Context ctx = context(where);
-        ParamStore store({});
+        ParamStore store(where.device);
         const UViC net(store, c);
         store.allocate_for_training(where.dtype);
         store.initialise(ctx, 30);

@@ -29,12 +29,14 @@ UViCConfig tiny() {
 
 struct Trained {
   Context ctx;
-  ParamStore store{{}};
+  ParamStore store;
   UViC net{store, tiny()};
   ModelInfo info{.config = tiny(), .train_config = "seed: 5 # caf\xe9"};
   TrainState state{.step = 0, .seed = 5, .samples = 0, .loss_sum = 0.1, .loss_steps = 3};
 
-  explicit Trained(DType dtype = DType::f32) { store.allocate_for_training(dtype); }
+  explicit Trained(const Where& where = {}) : ctx({.device = where.device}), store(where.device) {
+    store.allocate_for_training(where.dtype);
+  }
   // Every role different, and different at every step.
   fs::path save(const fs::path& run, int64_t step) {
     for (const Role role : kSaved) {
@@ -63,9 +65,10 @@ void flip_byte(const fs::path& path, size_t at) {
 }
 
 TEST(Checkpoint, SavedIsLoaded) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const Where& where : everywhere_and_gpu()) {
+    SCOPED_TRACE(label(where));
     const TempFolder run;
-    Trained a(dtype), b(dtype);
+    Trained a(where), b(where);
     const fs::path folder = a.save(run.path(), 12);
     EXPECT_EQ(folder, run / "step-00000012");
     EXPECT_EQ(names_in(run.path()), std::vector<std::string>{"step-00000012"});
@@ -80,7 +83,7 @@ TEST(Checkpoint, SavedIsLoaded) {
     a.store.use(a.ctx, Role::master);
     EXPECT_EQ(values(b.store.flat(Role::working)), values(a.store.flat(Role::working)));
     // The model beside it is the averaged one, and stands on its own.
-    ParamStore model({});
+    ParamStore model(where.device);
     const Weights weights = read_weights(folder / "model.safetensors");
     const UViC net(model, model_info(weights).config);
     model.allocate_for_inference(DType::f32);

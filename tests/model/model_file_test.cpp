@@ -26,7 +26,10 @@ fs::path write_bare(const fs::path& golden, const fs::path& path) {
   return path;
 }
 
-TEST(ModelFile, SavedIsLoadedInEitherDtype) {
+class ModelFileOnDevice : public ::testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, ModelFileOnDevice, ::testing::ValuesIn(devices()), device_name);
+
+TEST_P(ModelFileOnDevice, SavedIsLoadedInEitherDtype) {
   const TempFolder folder;
   for (const fs::path& golden : golden_models()) {
     const SafetensorsFile file(golden);
@@ -39,11 +42,11 @@ TEST(ModelFile, SavedIsLoadedInEitherDtype) {
                    .scale_factor = 0.2301,
                    .autoencoder = "../ae.pth",
                    .text_encoder = "clip/"};
-    Context ctx;
-    ParamStore store({});
+    Context ctx({.device = GetParam()});
+    ParamStore store(GetParam());
     const UViC net(store, info.config);
     store.allocate_for_training(DType::f32);
-    load_golden(file, "param/", store, Role::ema);
+    load_golden(ctx, file, "param/", store, Role::ema);
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const fs::path path = folder / "model.safetensors";
       save_model(ctx, path, store, Role::ema, dtype, info);
@@ -62,7 +65,7 @@ TEST(ModelFile, SavedIsLoadedInEitherDtype) {
       EXPECT_EQ(got.scale_factor, info.scale_factor);
       EXPECT_EQ(got.autoencoder, info.autoencoder);
       EXPECT_EQ(got.text_encoder, info.text_encoder);
-      ParamStore loaded({});
+      ParamStore loaded(GetParam());
       const UViC again(loaded, got.config);
       loaded.allocate_for_inference(DType::f32);
       load_weights(ctx, weights, loaded, Role::working);

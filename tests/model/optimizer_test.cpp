@@ -33,7 +33,7 @@ TEST(LearningRate, CosineFallsFromTheEndOfTheWarmUpToZeroAtTheLastStep) {
 struct Fixture {
   Context ctx;
   ParamStore store;
-  explicit Fixture(const Where& where) : ctx(context(where)), store({}) {
+  explicit Fixture(const Where& where) : ctx(context(where)), store(where.device) {
     store.add("first", {5}, Init::normal_1);
     store.add("second", {40}, Init::normal_1);
     store.allocate_for_training(where.dtype);
@@ -90,7 +90,7 @@ TEST_P(OptimizerTest, WorkingWeightsAreTheRoundedMaster) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, OptimizerTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, OptimizerTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 }  // namespace
 }  // namespace uvic::test

@@ -93,9 +93,9 @@ TEST(ParamStore, ViewsAreAlignedPiecesOfTheFlatMemory) {
 }
 
 TEST(ParamStore, UseMakesTheWorkingWeightsThoseOfTheRole) {
-  for (const Where& where : everywhere()) {
+  for (const Where& where : everywhere_and_gpu()) {
     Context ctx = context(where);
-    ParamStore store({});
+    ParamStore store(where.device);
     const int a = store.add("a", {2, 3}, Init::normal_1);
     store.allocate_for_training(where.dtype);
     store.initialise(ctx, 1);
@@ -170,9 +170,9 @@ TEST(Initialisation, IsTheReleasedOne) {
 
 TEST(Initialisation, DependsOnTheSeedAloneAndFillsMasterWorkingAndEma) {
   std::vector<double> first;
-  for (const Where& where : everywhere()) {
+  for (const Where& where : everywhere_and_gpu()) {
     Context ctx = context(where);
-    ParamStore store({}), other({}), frozen({});
+    ParamStore store(where.device), other(where.device), frozen(where.device);
     const UViC net(store, label_model()), other_net(other, label_model()), frozen_net(frozen, label_model());
     store.allocate_for_training(where.dtype);
     store.initialise(ctx, 3);
@@ -191,21 +191,21 @@ TEST(Initialisation, DependsOnTheSeedAloneAndFillsMasterWorkingAndEma) {
 
 // From such scores a U-ViC computes what a U-ViT of the same weights does, and from the released start it does not.
 TEST(StartScoresAt, MakesCogAttentionStartAsSoftmax) {
-  for (const Where& where : everywhere()) {
+  for (const Where& where : everywhere_and_gpu()) {
     SCOPED_TRACE(label(where));
     Context ctx = context(where);
-    const OwnedTensor image = random_tensor(DType::f32, {1, 5, 8, 8}, 1), t({}, DType::f32, {1}),
-                      y({}, DType::i32, {1});
+    const OwnedTensor image = random_tensor(DType::f32, {1, 5, 8, 8}, 1), t(host(), DType::f32, {1}),
+                      y(host(), DType::i32, {1});
     const auto output = [&](const std::string& arch, double score) {
       UViCConfig config = label_model();
       config.arch = arch;
-      ParamStore store({});
+      ParamStore store(where.device);
       const UViC net(store, config);
       store.allocate_for_training(where.dtype);
       store.initialise(ctx, 3);
       if (score > 0) start_scores_at(ctx, store, config, score);
       EXPECT_EQ(values(store.flat(Role::ema)), values(store.flat(Role::master)));
-      OwnedTensor out({}, DType::f32, {1, 5, 8, 8});
+      OwnedTensor out(host(), DType::f32, {1, 5, 8, 8});
       net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out.tensor);
       return values(out.tensor);
     };

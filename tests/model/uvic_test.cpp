@@ -23,9 +23,9 @@ struct GoldenRun {
   double loss = 0;
 
   GoldenRun(const fs::path& path, const Where& where, const UViCConfig& c)
-      : file(path), ctx(context(where)), config(c), store({}), net(store, config) {
+      : file(path), ctx(context(where)), config(c), store(where.device), net(store, config) {
     store.allocate_for_training(where.dtype);
-    load_golden(file, "param/", store, Role::master);
+    load_golden(ctx, file, "param/", store, Role::master);
     store.use(ctx, Role::master);
     run();
   }
@@ -161,7 +161,7 @@ std::string case_name(const ::testing::TestParamInfo<std::tuple<fs::path, Where>
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenModel,
                          ::testing::Combine(::testing::ValuesIn(golden_files(reference_dir("uvic"), "uvi",
                                                                              ".safetensors")),
-                                            ::testing::ValuesIn(everywhere())),
+                                            ::testing::ValuesIn(everywhere_and_gpu())),
                          case_name);
 
 }  // namespace

@@ -136,12 +136,13 @@ NoiseSource rows_of(const std::vector<double>& noise) {
   };
 }
 
-class SolverTest : public ::testing::TestWithParam<DType> {
+class SolverTest : public ::testing::TestWithParam<std::tuple<DType, Device>> {
  protected:
   void run(const Case& c);
   Golden golden_;
   std::map<std::string, std::vector<double>> noise_;  // by size
-  Context ctx_;
+  const DType dtype_ = std::get<DType>(GetParam());
+  Context ctx_{{.device = std::get<Device>(GetParam())}};
 };
 
 void SolverTest::run(const Case& c) {
@@ -150,7 +151,7 @@ void SolverTest::run(const Case& c) {
   const std::string label = karras ? continuous ? "t" : "i in 0..999" : c.str("label");
   test::ClosedForm net(golden_, c.str("net"), c.size(),
                        {golden_, continuous ? "vpsde" : c.str("schedule"), label, schedule.knots(), karras});
-  OwnedTensor x = golden_.tensor("noise", "x_T." + c.size(), GetParam());
+  OwnedTensor x = golden_.tensor("noise", "x_T." + c.size(), dtype_);
   const int64_t batch = x.tensor.dim(0);
 
   std::vector<double> labels;
@@ -179,7 +180,7 @@ void SolverTest::run(const Case& c) {
   // U-ViT snaps the inner times of this grid to a table of ten million: see the notes of the reference.
   const bool snapped = c.str("skip_type") == "time_quadratic" && c.str("source").starts_with("U-ViT");
   const double scale = std::max(1.0, c.params.at("max_abs").get<double>());
-  const double tolerance = std::max(snapped ? 1e-5 * scale : 0, c.tolerance(GetParam()));
+  const double tolerance = std::max(snapped ? 1e-5 * scale : 0, c.tolerance(dtype_));
   const int stride = c.params.value("traj_stride", 1);
   std::vector<double> traj = start;
   sample(ctx_, schedule, denoiser, options, rows_of(noise_.at(c.size())), x.tensor, [&](int step, Tensor state) {
@@ -193,7 +194,7 @@ void SolverTest::run(const Case& c) {
   const bool corrected = c.str("sampler") != "unipc" || !c.str("source").starts_with("diffusers");
   // With churn theirs holds states after the noise was added.
   const bool churned = options.churn.amount > 0;
-  if (golden_.has(c.file, c.name + ".traj") && GetParam() == DType::f64 && corrected && !churned) {
+  if (golden_.has(c.file, c.name + ".traj") && dtype_ == DType::f64 && corrected && !churned) {
     std::vector<double> want = golden_.values(c.file, c.name + ".traj");
     if (karras) {
       const std::vector<double> sigmas = golden_.values(c.file, c.name + ".t");
@@ -225,8 +226,15 @@ TEST_P(SolverTest, MatchesTheReference) {
   std::cout << "[ golden   ] " << golden_.cases().size() << " cases run\n";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SolverTest, ::testing::Values(DType::f64, DType::f32),
-                         [](const auto& dtype) { return std::string(name_of(dtype.param)); });
+std::string case_name(const ::testing::TestParamInfo<std::tuple<DType, Device>>& test) {
+  const auto [dtype, device] = test.param;
+  return concat(name_of(dtype), device.kind == DeviceKind::cuda ? "_cuda" : "");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SolverTest,
+                         ::testing::Combine(::testing::Values(DType::f64, DType::f32),
+                                            ::testing::ValuesIn(test::devices())),
+                         case_name);
 
 }  // namespace
 }  // namespace uvic
