@@ -62,20 +62,24 @@ struct Problem {
 
   void run(const void* x_data, const void* w_data, void* y_data) const {
     const std::vector<float> in = load(x_data, x), filters = load(w_data, w);
+    const int64_t taps = w.h * w.w;
+    std::vector<float> by_input(filters.size());  // [tap, c, m]: so that the inner loop runs over results
+    for (int64_t m = 0; m < w.n; ++m)
+      for (int64_t k = 0; k < taps * w.c; ++k)
+        by_input[static_cast<size_t>(k * w.n + m)] = filters[static_cast<size_t>(m * taps * w.c + k)];
     std::vector<float> out(static_cast<size_t>(count(y)));
     for (int64_t p = 0; p < y.n * y.h * y.w; ++p) {
       const int64_t n = p / (y.h * y.w), top = p / y.w % y.h * conv.step_h - conv.pad_h,
                     left = p % y.w * conv.step_w - conv.pad_w;
-      for (int64_t m = 0; m < w.n; ++m) {
-        float sum = 0;
-        for (int64_t tap = 0; tap < w.h * w.w; ++tap) {
-          const int64_t i = top + tap / w.w, j = left + tap % w.w;
-          if (i < 0 || i >= x.h || j < 0 || j >= x.w) continue;
-          const float* const a = in.data() + ((n * x.h + i) * x.w + j) * x.c;
-          const float* const b = filters.data() + (m * w.h * w.w + tap) * w.c;
-          for (int64_t c = 0; c < x.c; ++c) sum += a[c] * b[c];
+      float* const sum = out.data() + p * y.c;
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        const int64_t i = top + tap / w.w, j = left + tap % w.w;
+        if (i < 0 || i >= x.h || j < 0 || j >= x.w) continue;
+        const float* const a = in.data() + ((n * x.h + i) * x.w + j) * x.c;
+        for (int64_t c = 0; c < x.c; ++c) {
+          const float* const b = by_input.data() + (tap * w.c + c) * w.n;
+          for (int64_t m = 0; m < w.n; ++m) sum[m] += a[c] * b[m];
         }
-        out[static_cast<size_t>(p * y.c + m)] = sum;
       }
     }
     store(out, y_data, y);
