@@ -46,6 +46,8 @@ RunImages::RunImages(const RunConfig& config, const ModelInfo& info, const fs::p
   with_hint("latents.autoencoder names it", [&] { return &latents_.emplace(info, run / "", dtype, LatentOptions{}); });
 }
 
+bool RunImages::previews_wanted(const RunConfig& config) { return config.sample.every > 0 && config.sample.count > 0; }
+
 std::optional<RunImages> RunImages::if_wanted(const RunConfig& config, const ModelInfo& info, const fs::path& run,
                                               Device device, bool first) {
   const bool fids = config.eval.fid_every > 0;
