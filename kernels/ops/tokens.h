@@ -22,8 +22,8 @@ void unpatchify_backward(Context& ctx, Tensor dimage, int patch, Tensor dtokens)
 // in f32 as the released code does. t [B] f32.
 void timestep_embedding(Context& ctx, Tensor t, Tensor out);
 
-// Overwrites out [B, d] with rows of table [K, d], index [B] i32. An index out of range is an Error; on a GPU, which the
-// host does not wait for here, it gives a row of NaN, and nothing in backward.
+// Overwrites out [B, d] with rows of table [K, d], index [B] i32. An index out of range is an Error; on a GPU, whose
+// numbers the host does not wait for here, it gives a row of NaN, and nothing in backward.
 void embedding_forward(Context& ctx, Tensor table, Tensor index, Tensor out);
 // Adds dout [B, d] to the rows of dtable [K, d] f32; repeated indices add up.
 void embedding_backward(Context& ctx, Tensor index, Tensor dout, Tensor dtable);
