@@ -88,7 +88,7 @@ void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Pred
     model.gradients.run(
         ctx,
         {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, x_t, out, dout, loss, weight},
-        both);
+        both, 2 * static_cast<int64_t>(prediction) + model.recompute);
   }
 
   read_losses(ctx, in, loss, weight, result);

@@ -17,9 +17,9 @@ class Replay {
   // Does work(), which may only call ops: it must not wait for the device, copy from or to the host, or leave anything
   // in ctx's arena. over: the tensors that it reads and writes outside of what it allocates itself. The third time they
   // and the arena stand where they stood before, and from then on, work is not called: what it launched the second
-  // time is. All else that it depends on (weights' places, scalars) must stay as it is while this object lives. While
-  // ctx is profiling, and on a CPU, work is always called.
-  void run(Context& ctx, std::initializer_list<Tensor> over, const std::function<void()>& work);
+  // time is. All else that it depends on (weights' places, scalars) must stay as it is while this object lives, or go
+  // with another variant. While ctx is profiling, and on a CPU, work is always called.
+  void run(Context& ctx, std::initializer_list<Tensor> over, const std::function<void()>& work, int64_t variant = 0);
 
  private:
   std::shared_ptr<void> graphs_;  // the backend's, made on first use

@@ -1,5 +1,7 @@
 #include "kernels/core/replay.h"
 
+#include <array>
+
 #include "kernels/ops/linear.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"
@@ -63,6 +65,22 @@ TEST_P(ReplayTest, TellsPlacesApart) {
   work(b.tensor, want_b.tensor);
   EXPECT_EQ(back(of_a), back(want_a));
   EXPECT_EQ(back(of_b), back(want_b));
+}
+
+TEST_P(ReplayTest, TellsVariantsApart) {
+  const OwnedTensor x = there({5, 7}, 4), y = there({5, 9}, 5), want = there({5, 9}, 6);
+  const auto double_of = [&](Tensor t) { linear_combination(ctx, std::array<Term, 1>{{{2.0, t}}}, t); };
+  for (int i = 0; i < 4; ++i)
+    for (const int64_t times : {1, 2}) {
+      const auto once_or_twice = [&] {
+        work(x.tensor, y.tensor);
+        if (times == 2) double_of(y.tensor);
+      };
+      replay.run(ctx, {x.tensor, y.tensor}, once_or_twice, times);
+    }
+  work(x.tensor, want.tensor);
+  double_of(want.tensor);
+  EXPECT_EQ(back(y), back(want));
 }
 
 // A recording that ends with an error leaves a Context that still works, and no half of a graph.
