@@ -56,6 +56,18 @@ TEST_P(ProgramsOn, ProcessesTrainAsOneDoes) {
   expect_same_losses(dir_ / "two", dir_ / "one");
 }
 
+// Each process has a GPU of its own, so that NCCL sums.
+TEST_P(ProgramsOn, GpusOfTwoProcessesTrainAsOneDoes) {
+  if (std::string(UVIC_MPIEXEC).empty()) GTEST_SKIP() << "built without MPI";
+  if (GetParam().kind != DeviceKind::cuda || gpu_count() < 2) GTEST_SKIP() << "skipped: no two GPUs";
+  run("uvic-train", GetParam(), training("one", 8));
+  std::vector<std::string> arguments = training("two", 8);
+  arguments.insert(arguments.end(), {"--device", "cuda", "-q"});
+  const Ended end = run_program("uvic-train", arguments, {.sees_gpus = true, .processes = 2});
+  ASSERT_EQ(end.status, 0) << end.err;
+  expect_same_losses(dir_ / "two", dir_ / "one");
+}
+
 TEST_P(ProgramsOn, ImagesAreThoseOfTheCpu) {
   const fs::path model = write_random_model(dir_ / "model.safetensors", tiny_model(), {"cat", "dog", "eel"});
   const auto sample = [&](Device device, const std::string& out) {
