@@ -101,7 +101,7 @@ if wanted sanitize; then
 fi
 
 say
-[ ! -x "$bench" ] || { grep '^{' "$log" >"$build/records.jsonl"; "$bench" table --file "$build/records.jsonl" | tee -a "$log"; }
+if grep '^{' "$log" >"$build/records.jsonl"; then "$bench" table --file "$build/records.jsonl" | tee -a "$log"; fi
 say
 printf '%s\n' "${results[@]}" | tee -a "$log"
 [[ ${results[*]} != *FAILED* ]]
