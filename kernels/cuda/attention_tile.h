@@ -1,7 +1,7 @@
 #pragma once
 
-// Attention's inner loops on tiles of 16 x 16 bf16, for a block of four warps. They are templates over what runs them, a
-// CUDA block (attention_device.cuh), and name no instruction themselves: which lane holds what is all that is here. A
+// Attention's inner loops on tiles of 16 x 16 bf16, for a block of four warps. They are templates over what runs them,
+// a CUDA block (attention_device.cuh), and name no instruction themselves: which lane holds what is all that is here. A
 // kernel file in all but name, so longer than a header should be.
 //
 // A Block has

@@ -15,7 +15,7 @@
 #   UVIC_GPU=emulated                   on the host, with little work: to try this script
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-export PATH=$PATH:/usr/local/cuda/bin
+export PATH=$PATH:/usr/local/cuda/bin UVIC_PLANS=${UVIC_PLANS:-${UVIC_BUILD:-build/gpu}/plans}
 build=${UVIC_BUILD:-build/gpu} peer=${UVIC_PEER:-tests/bench/uvic_torch.py} gpu=${UVIC_GPU:-ON}
 parts=" ${*:-build test bench sanitize} " bench=$build/bin/uvic-bench log=$build/check.log
 results=()
