@@ -159,20 +159,24 @@ StepResult Run::step() {
   const Batch batch = loader_->next();
   const Rows all{0, rows_.count()};
   const int parts = config_.train.accumulate;
-  StepResult result;
-  zero(ctx_, model_.store.flat(Role::grad));
-  for (int i = 0; i < parts; ++i) {
-    ctx_.arena().reset();
-    const Rows rows = all.part(i, parts);
-    const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
-    const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
-    UViC::GradientsDone done;  // only the last part's gradients are the step's
-    if (i + 1 == parts && !processes_.alone()) done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
-    add_gradients(ctx_, model_, in, prediction_of(config_.diffusion.prediction), share, state_.step + 1, result, done);
+  const OptimizerConfig optimizer = optimizer_of(config_.train);
+  for (const auto mode : {PendingStep::Mode::queued, PendingStep::Mode::careful}) {
+    PendingStep pending(ctx_, model_, optimizer, state_.step + 1, rows_.count(), mode);
+    for (int i = 0; i < parts; ++i) {
+      ctx_.arena().reset();
+      const Rows rows = all.part(i, parts);
+      const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
+      const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
+      UViC::GradientsDone done;  // only the last part's gradients are the step's
+      if (i + 1 == parts && !processes_.alone())
+        done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
+      pending.add(in, prediction_of(config_.diffusion.prediction), share, done);
+    }
+    if (!processes_.alone()) gradients_.finish();
+    pending.finish();
+    if (const auto result = pending.read()) return *result;
   }
-  if (!processes_.alone()) gradients_.finish();
-  finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
-  return result;
+  return {};  // the careful one has thrown
 }
 
 // For the one whose run has failed.
