@@ -43,6 +43,10 @@ size_t total_memory(int) { absent(); }
 
 void replay(Context&, std::shared_ptr<void>&, const std::vector<int64_t>&, const std::function<void()>&) { absent(); }
 
+void feed_turn(Context&, std::shared_ptr<void>&) { absent(); }
+Tensor feed_take(Context&, std::shared_ptr<void>&, Tensor) { absent(); }
+void feed_join(Context&, std::shared_ptr<void>&) { absent(); }
+
 void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
 
