@@ -5,23 +5,26 @@
 namespace uvic::cpu::UVIC_ISA {
 namespace {
 
-constexpr int64_t kGroup = 6;  // blocks of keys whose score gradients wait for one update of dq
+constexpr int64_t kGroup = 6;   // blocks of keys whose score gradients wait for one update of dq
+constexpr int64_t kChunk = 64;  // queries whose scores with a block of keys, Z^T and dP^T, stay in the L1 cache
 
 struct BackwardScratch {
-  bf16 *k, *v, *kt;                 // A: K, V [keys, D] and K^T [D, keys]
+  bf16 *k, *v;                      // A: K, V [keys, D] of a block
+  bf16* kt;                         // A: K^T [D, keys]
   bf16 *qt, *grad_ot, *q, *grad_o;  // B: Q^T, dO^T and Q, dO
   bf16 *p, *dz;                     // A: P^T and dZ^T of a block
   bf16* dz_right;                   // B: dZ^T of a group of blocks
-  float *s, *g;                     // Z^T and dP^T of a block
+  float *s, *g;                     // Z^T and dP^T [keys, kChunk] of a block and a chunk
   float *out, *dqt;                 // dv or dk of a block, dq^T
   float *shift, *delta;             // of each query
   int64_t bytes;
   BackwardScratch(int64_t L, int64_t D, void* memory) {
     const int64_t rows = round_up(L, 32), deep = round_up(D, 32), wide = round_up(D, 16);
     Scratch scratch{static_cast<char*>(memory)};
-    for (bf16** operand : {&k, &v, &kt, &qt, &grad_ot, &q, &grad_o}) *operand = scratch.take<bf16>(rows * deep);
+    for (bf16** operand : {&k, &v}) *operand = scratch.take<bf16>(kBlock * deep);
+    for (bf16** operand : {&kt, &qt, &grad_ot, &q, &grad_o}) *operand = scratch.take<bf16>(rows * deep);
     for (bf16** block : {&p, &dz}) *block = scratch.take<bf16>(kBlock * rows);
-    for (float** block : {&s, &g}) *block = scratch.take<float>(kBlock * rows);
+    for (float** chunk : {&s, &g}) *chunk = scratch.take<float>(kBlock * kChunk);
     dz_right = scratch.take<bf16>(kGroup * kBlock * rows);
     out = scratch.take<float>(kBlock * wide);
     dqt = scratch.take<float>(wide * rows);
@@ -73,18 +76,19 @@ UVIC_INLINE Derived derive(const float* z, const float* g, const float* shift, c
   }
 }
 
-// Two keys, queries from first on: row r and r + 1 of s and g into those of p and dz (A), and a row of dz_right (B).
+// Two keys and the queries from begin to end, a chunk: row r and r + 1 of s and g into those of p and dz (A), and a row
+// of dz_right (B).
 template <class Score>
-void derive_keys(const AttentionHead& head, const BackwardScratch& x, int64_t key, int64_t r, int64_t first,
-                 bf16* dz_right) {
-  const int64_t queries = round_up(head.L, 16), pitch = round_up(head.L, 32);
+void derive_keys(const AttentionHead& head, const BackwardScratch& x, int64_t key, int64_t r, int64_t begin,
+                 int64_t end, bf16* dz_right) {
+  const int64_t pitch = round_up(head.L, 32);
   const F32 c = set(factor_of<Score>(head.scale));
-  for (int64_t i = first; i < queries; i += 32) {
+  for (int64_t i = begin; i < end; i += 32) {
     __m512i dz[2];
     for (int64_t n = 0; n < 2; ++n) {
-      const int64_t at = (r + n) * pitch + i;
-      Derived a = derive<Score>(x.s + at, x.g + at, x.shift + i, x.delta + i, c), b{set(0.0f), set(0.0f)};
-      if (i + 16 < queries) b = derive<Score>(x.s + at + 16, x.g + at + 16, x.shift + i + 16, x.delta + i + 16, c);
+      const int64_t at = (r + n) * pitch + i, from = (r + n) * kChunk + i - begin;
+      Derived a = derive<Score>(x.s + from, x.g + from, x.shift + i, x.delta + i, c), b{set(0.0f), set(0.0f)};
+      if (i + 16 < end) b = derive<Score>(x.s + from + 16, x.g + from + 16, x.shift + i + 16, x.delta + i + 16, c);
       if (const int64_t hidden = key + n - i; head.causal && hidden > 0) {  // queries before the key do not see it
         const Mask hidden_a = lanes_below(hidden < 16 ? hidden : 16);
         const Mask hidden_b = lanes_below(hidden < 16 ? 0 : hidden < 32 ? hidden - 16 : 16);
@@ -106,18 +110,23 @@ void derive_keys(const AttentionHead& head, const BackwardScratch& x, int64_t ke
 template <class Score>
 void derive_block(const AttentionHead& head, const BackwardScratch& x, int64_t key, bf16* dz_right) {
   const int64_t L = head.L, deep = round_up(head.D, 32), wide = round_up(head.D, 16), pitch = round_up(L, 32);
-  const int64_t columns = round_up(L, 16) / 16, keys = L - key < kBlock ? L - key : kBlock, tiles = (keys + 15) / 16;
+  const int64_t queries = round_up(L, 16), keys = L - key < kBlock ? L - key : kBlock, tiles = (keys + 15) / 16;
   const int64_t first = head.causal ? key : 0;  // query
-  const auto multiply_scores = [&](const bf16* left, const bf16* right, float* to) {
-    multiply({tiles, columns - first / 16, deep / 32, left + key * deep, 2 * deep, right + first / 16 * kTileElements,
-              columns, to + first, 4 * pitch, false});
-  };
-  multiply_scores(x.k, x.qt, x.s);
-  multiply_scores(x.v, x.grad_ot, x.g);
   // Tiles of queries that see no key of the block, and rows of missing keys: these must not meet K^T's zeros as NaN.
   const int64_t clear = keys < kBlock ? pitch : first;
   __builtin_memset(dz_right, 0, static_cast<size_t>(clear / 16 * kTileElements) * sizeof(bf16));
-  for (int64_t r = 0; r < keys; r += 2) derive_keys<Score>(head, x, key + r, r, first, dz_right);
+  pack_left(static_cast<const bf16*>(head.k) + key * head.qkv_stride, head.qkv_stride, keys, head.D, x.k);
+  pack_left(static_cast<const bf16*>(head.v) + key * head.qkv_stride, head.qkv_stride, keys, head.D, x.v);
+  for (int64_t begin = first; begin < queries; begin += kChunk) {
+    const int64_t end = begin + kChunk < queries ? begin + kChunk : queries;
+    const auto multiply_scores = [&](const bf16* left, const bf16* right, float* to) {
+      multiply({tiles, (end - begin) / 16, deep / 32, left, 2 * deep, right + begin / 16 * kTileElements, queries / 16,
+                to, 4 * kChunk, false});
+    };
+    multiply_scores(x.k, x.qt, x.s);
+    multiply_scores(x.v, x.grad_ot, x.g);
+    for (int64_t r = 0; r < keys; r += 2) derive_keys<Score>(head, x, key + r, r, begin, end, dz_right);
+  }
   const auto multiply_sums = [&](const bf16* left, const bf16* right, float factor, void* to) {
     multiply({tiles, wide / 16, (pitch - first) / 32, left + first, 2 * pitch,
               right + first / 32 * (wide / 16) * kTileElements, wide / 16, x.out, 4 * wide, false});
@@ -162,8 +171,6 @@ void backward(const AttentionHead& head, void* memory) {
   const TileUnit unit;
   const int64_t L = head.L, D = head.D, wide = round_up(D, 16), pitch = round_up(L, 32);
   const auto *q = static_cast<const bf16*>(head.q), *grad_o = static_cast<const bf16*>(head.grad_o);
-  pack_left(static_cast<const bf16*>(head.k), head.qkv_stride, L, D, x.k);
-  pack_left(static_cast<const bf16*>(head.v), head.qkv_stride, L, D, x.v);
   pack_left_transposed(static_cast<const bf16*>(head.k), head.qkv_stride, L, D, x.kt);
   pack_right_transposed<Score::kPower>(q, head.qkv_stride, L, D, x.qt);
   pack_right_transposed(grad_o, head.o_stride, L, D, x.grad_ot);
