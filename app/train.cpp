@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/cache_folder.h"
 #include "app/cli.h"
 #include "app/loaded_model.h"
 #include "app/run_estimate.h"
@@ -39,7 +40,8 @@ int main(int argc, char** argv) {
     r.world = world_from_environment();
     r.device = device_of_name(device, r.world);
     if (dry_run) {
-      const RunEstimate e = estimate_run(r.config, {.device = r.device, .threads = r.config.train.threads}, r.out);
+      const RunEstimate e = estimate_run(
+          r.config, {.device = r.device, .threads = r.config.train.threads, .timed_plans = timed_plans()}, r.out);
       std::fputs((as_json ? to_json(e) + "\n" : dump_config(r.config)).c_str(), stdout);
       std::fputs(to_text(e, r.config).c_str(), stderr);
       return 0;

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "app/cache_folder.h"
 #include "app/evaluation.h"
 #include "app/gradient_sum.h"
 #include "app/in_scope.h"
@@ -97,7 +98,7 @@ Run::Run(const TrainRequest& request)
       rows_(own_rows()),
       folder_(request.out, config_),
       data_(config_.data),
-      ctx_({.device = request.device, .threads = threads()}),
+      ctx_({.device = request.device, .threads = threads(), .timed_plans = timed_plans()}),
       model_((data_.check_fits(config_), ctx_), config_.model, dtype_of_name(config_.train.dtype, request.device),
              config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
       gradients_(ctx_, processes_, model_.store.flat(Role::grad)),
