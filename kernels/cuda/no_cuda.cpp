@@ -35,8 +35,8 @@ namespace {
 
 void* allocate(int, size_t) { absent(); }
 void release(int, void*, size_t) noexcept {}
-void* allocate_pinned(size_t) { absent(); }
-void release_pinned(void*, size_t) noexcept {}
+void* allocate_pinned(int, size_t) { absent(); }
+void release_pinned(int, void*, size_t) noexcept {}
 void copy(const void*, void*, size_t) { absent(); }
 void synchronize(int) { absent(); }
 size_t total_memory(int) { absent(); }

@@ -16,6 +16,9 @@ constexpr size_t kMemory = size_t{16} << 30;  // of a GPU
 
 // GPUs there are: UVIC_GPUS, or 1.
 int device_count();
+// Whether this process holds a context there: memory of the GPU, half a gigabyte of a real one. Who allocates, frees,
+// pins or launches without having chosen a GPU takes one on the first.
+bool has_context(int device);
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 struct Allocation {

@@ -23,7 +23,7 @@ struct Recording {
   std::vector<Work> work;             // in the order of the calls: one of the orders that the graph allows
   std::map<Queue*, size_t> unjoined;  // of other streams whose last work, up to here, the origin does not wait for yet
   bool invalid = false;               // something was done that no graph can hold
-  bool has_collectives = false;       // of several processes
+  std::shared_ptr<void> group;        // of the processes that do some of it together; null if none
 };
 
 struct Queue {

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <vector>
+#include <set>
 
 #include "queue.h"
 
@@ -16,6 +16,10 @@ constexpr unsigned kMaxThreads = 1024;
 constexpr size_t kSharedUnasked = 48 << 10;
 std::map<const void*, size_t> shared_limits;  // of kernels that asked for more
 
+// Under lock(). What a call that needs a context does if there is none.
+std::set<int> contexts;
+void need_context() { contexts.insert(device); }
+
 }  // namespace
 
 int device_count() {
@@ -25,6 +29,10 @@ int device_count() {
 }
 
 int current_device() { return device; }
+bool has_context(int index) {
+  const auto hold = lock();
+  return contexts.count(index) > 0;
+}
 
 Calls& calls() {
   thread_local Calls own;
@@ -39,6 +47,7 @@ cudaError_t record(cudaError_t status) {
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread,
                    const Parameter* parameters, size_t count) {
   const auto hold = lock();
+  need_context();
   const dim3 &b = config.blockDim, &g = config.gridDim;
   const bool is_launchable = b.x * b.y * b.z > 0 && size_t{b.x} * b.y * b.z <= kMaxThreads && b.z <= 64 &&
                              size_t{g.x} * g.y * g.z > 0 && g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535;
@@ -139,6 +148,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   install_fault_handler();
   *data = nullptr;
@@ -149,6 +159,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
   ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   *data = nullptr;
   if (bytes > 0) *data = allocate(kPinned, bytes);
@@ -159,6 +170,7 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 cudaError_t cudaFree(void* data) {
   ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (!data) return cudaSuccess;
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
@@ -167,6 +179,7 @@ cudaError_t cudaFree(void* data) {
 cudaError_t cudaFreeHost(void* data) {
   ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (!data) return cudaSuccess;
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
@@ -203,16 +216,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   if (!fits(kind, a && a->device != kPinned, b && b->device != kPinned) || !is_whole(from, bytes) ||
       !is_whole(to, bytes))
     return record(cudaErrorInvalidValue);
-  if (a) {
-    const cudaError_t status = record(enqueue(stream, [=] { std::memcpy(to, from, bytes); }));
-    // As CUDA does: the call returns when pageable memory has been written.
-    return status == cudaSuccess && !b ? finish(stream) : status;
-  }
-  // As CUDA does: the call returns when pageable memory has been read.
-  const char* const start = static_cast<const char*>(from);
-  return record(enqueue(stream, [to, staged = std::vector<char>(start, start + bytes)] {
-    std::memcpy(to, staged.data(), staged.size());
-  }));
+  return record(enqueue(stream, [=] { std::memcpy(to, from, bytes); }));
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
