@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "app/bench_record.h"
+#include "app/bench_table.h"
 #include "app/process.h"
 #include "kernels/core/error.h"
 #include "kernels/core/text.h"
@@ -14,20 +16,9 @@ namespace {
 
 using Record = nlohmann::ordered_json;
 
-// ---- records --------------------------------------------------------------------------------------------------------
-// Entries that say what ran. Those of seconds, and of the rate that goes with each.
-constexpr const char* kWork[] = {"what", "model", "attn", "kind", "dtype", "batch", "steps", "shape", "threads"};
-struct Timed {
-  const char *seconds, *rate, *pass;
-};
-constexpr Timed kTimed[] = {{"step_s", "tflops", ""},
-                            {"seconds", "tflops", ""},
-                            {"forward_s", "forward_tflops", "forward"},
-                            {"both_s", "both_tflops", "forward and backward"}};
-
 Record work_of(const Record& record) {
   Record work = Record::object();
-  for (const char* key : kWork)
+  for (const char* key : kWorkEntries)
     if (record.contains(key)) work[key] = record[key];
   if (work.value("kind", "") == "sdpa") work["kind"] = "softmax";
   if (work.value("kind", "") == "flex") work["kind"] = "cog";
@@ -42,15 +33,10 @@ std::string maker_of(const Record& record) {
 
 bool is_number(const Record& record, const char* key) { return record.contains(key) && record[key].is_number(); }
 
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return (x[(x.size() - 1) / 2] + x[x.size() / 2]) / 2;
-}
-
 // One figure over the rounds.
 struct Figure {
   Record own, peer;  // of the first round
-  Timed timed;
+  BenchFigure timed;
   std::vector<double> seconds, peer_seconds, ratios, peak_gib, peer_peak_gib;
 };
 
@@ -61,7 +47,7 @@ Record comparison(const Figure& f) {
   if (f.peer.contains("compile")) out["compile"] = f.peer["compile"];
   out["what"] = "compare";
   out["of"] = f.own["what"];
-  for (const char* key : kWork)
+  for (const char* key : kWorkEntries)
     if (f.own.contains(key) && !out.contains(key)) out[key] = f.own[key];
   if (f.peer.value("kind", "") != f.own.value("kind", "")) out["peer_kind"] = f.peer["kind"];
   out["figure"] = f.timed.seconds;
@@ -80,34 +66,6 @@ Record comparison(const Figure& f) {
   out["peak_gib"] = median(f.peak_gib);
   out["peer_peak_gib"] = median(f.peer_peak_gib);
   return out;
-}
-
-// ---- the table ------------------------------------------------------------------------------------------------------
-std::string format(const char* how, double x) {
-  char text[64];
-  std::snprintf(text, sizeof text, how, x);
-  return text;
-}
-
-std::string time_of(const Record& r, const char* seconds, const char* rate) {
-  const double s = r[seconds].get<double>();
-  const std::string time = s < 0.1 ? format("%.2f ms", 1e3 * s)
-                           : s < 1 ? format("%.0f ms", 1e3 * s)
-                                   : format("%.2f s", s);
-  return r.contains(rate) ? time + format(", %.2f TFLOP/s", r[rate].get<double>()) : time;
-}
-
-std::string label_of(const Record& r) {
-  std::string label = r.value("of", "");
-  if (r.contains("model")) label += " " + r.value("model", "");
-  for (const char* key : {"attn", "kind"})
-    if (r.contains(key)) label += ", " + r.value(key, "");
-  if (r.contains("peer_kind")) label += " (peer: " + r.value("peer_kind", "") + ")";
-  label += ", " + r.value("dtype", "");
-  if (r.contains("batch")) label += ", batch " + r["batch"].dump();
-  if (r.contains("steps")) label += ", " + r["steps"].dump() + " steps";
-  if (r.contains("shape")) label += ", " + r["shape"].dump();
-  return r.contains("pass") ? label + ", " + r.value("pass", "") : label;
 }
 
 // ---- programs -------------------------------------------------------------------------------------------------------
@@ -154,7 +112,7 @@ std::vector<std::string> options_of(const BenchRequest& r, const std::string& dt
 
 std::vector<std::string> compare_rounds(const std::vector<BenchRound>& rounds) {
   std::vector<Figure> figures;
-  const auto figure = [&](const Record& own, const Record& peer, const Timed& timed) -> Figure& {
+  const auto figure = [&](const Record& own, const Record& peer, const BenchFigure& timed) -> Figure& {
     for (Figure& f : figures)
       if (f.timed.seconds == timed.seconds && work_of(f.own) == work_of(own) &&
           f.peer.value("kind", "") == peer.value("kind", ""))
@@ -166,7 +124,7 @@ std::vector<std::string> compare_rounds(const std::vector<BenchRound>& rounds) {
       for (const std::string& peer_line : round.peer.records) {
         const Record own = Record::parse(own_line), peer = Record::parse(peer_line);
         if (work_of(own) != work_of(peer)) continue;
-        for (const Timed& timed : kTimed) {
+        for (const BenchFigure& timed : kBenchFigures) {
           if (!is_number(own, timed.seconds) || !is_number(peer, timed.seconds)) continue;
           Figure& f = figure(own, peer, timed);
           f.seconds.push_back(own[timed.seconds].get<double>());
@@ -179,21 +137,6 @@ std::vector<std::string> compare_rounds(const std::vector<BenchRound>& rounds) {
   std::vector<std::string> out;
   for (const Figure& f : figures) out.push_back(comparison(f).dump());
   return out;
-}
-
-std::string comparison_table(const std::vector<std::string>& comparisons) {
-  std::string table;
-  for (const std::string& line : comparisons) {
-    const Record r = Record::parse(line);
-    if (table.empty())
-      table = concat("| work | uvic | ", r.value("peer", ""), r.value("compile", false) ? ", compiled" : "",
-                     " | ratio (least to most) |\n|---|---|---|---|\n");
-    table += concat("| ", label_of(r), " | ", time_of(r, "seconds", "tflops"), " | ",
-                    time_of(r, "peer_seconds", "peer_tflops"), " | ", format("%.2f", r["ratio"].get<double>()),
-                    format(" (%.2f to ", r["ratio_min"].get<double>()), format("%.2f)", r["ratio_max"].get<double>()),
-                    " |\n");
-  }
-  return table;
 }
 
 int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
@@ -227,7 +170,7 @@ int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
   }
   const std::vector<std::string> comparisons = compare_rounds(rounds);
   for (const std::string& line : comparisons) std::printf("%s\n", line.c_str());
-  if (compare.table) std::printf("\n%s", comparison_table(comparisons).c_str());
+  if (compare.table) std::printf("\n%s", bench_table(comparisons).c_str());
   return 0;
 }
 

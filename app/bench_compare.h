@@ -31,9 +31,6 @@ struct BenchRound {
 // attention, sdpa, is compared with softmax, and flex with cog.
 std::vector<std::string> compare_rounds(const std::vector<BenchRound>& rounds);
 
-// What compare_rounds returned as a Markdown table.
-std::string comparison_table(const std::vector<std::string>& comparisons);
-
 // Runs this program and the peer in turn, each as a process that starts afresh: an idle one would keep its memory and
 // perhaps its threads spinning. Prints their records as they come, then the comparison. Returns the exit status: 0, or
 // that of this program's own run, which has said why. Throws Error if the peer fails or has nothing to compare.

@@ -15,6 +15,11 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
+double median(std::vector<double> x) {
+  std::sort(x.begin(), x.end());
+  return (x[(x.size() - 1) / 2] + x[x.size() / 2]) / 2;
+}
+
 double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f) {
   const auto complete = [&] {
     f();
@@ -29,6 +34,14 @@ double timed(Context& ctx, double seconds, size_t least, const std::function<voi
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
   return times[times.size() / 2];
+}
+
+double timed_queued(Context& ctx, double seconds, const std::function<void()>& f) {
+  constexpr int kCalls = 10;
+  const double all = timed(ctx, seconds, 3, [&] {
+    for (int i = 0; i < kCalls; ++i) f();
+  });
+  return all / kCalls;
 }
 
 void print_record(Context& ctx, const std::string& entries) {

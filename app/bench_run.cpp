@@ -1,11 +1,13 @@
 #include "app/bench_run.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "app/bench_record.h"
 #include "app/generator.h"
 #include "app/loaded_model.h"
 #include "app/made_up.h"
+#include "app/matrix_rate.h"
 #include "app/train_step.h"
 #include "kernels/ops/attention.h"
 
@@ -54,30 +56,40 @@ Isa isa_named(const std::string& name) {
 
 void print(Context& ctx, const Record& record) { print_record(ctx, record.dump()); }
 
+// Those of the networks, and long ones; a GPU is not filled by what takes a CPU long enough.
+std::vector<std::array<int64_t, 4>> attention_shapes(const Context& ctx, const BenchRequest& r) {
+  if (r.shape.size() == 4) return {{r.shape[0], r.shape[1], r.shape[2], r.shape[3]}};
+  if (ctx.device().kind == DeviceKind::cpu) return {{8, 8, 257, 64}, {8, 16, 257, 64}, {2, 8, 1025, 64}};
+  return {{64, 16, 257, 64}, {128, 8, 334, 64}, {16, 16, 1025, 64}, {4, 16, 4096, 64}};
+}
+
 void bench_attention(Context& ctx, const BenchRequest& r, DType dtype) {
-  const int64_t shapes[][4] = {{8, 8, 257, 64}, {8, 16, 257, 64}, {2, 8, 1025, 64}};
   for (const AttentionKind kind : {AttentionKind::cog, AttentionKind::softmax}) {
-    for (const auto& [b, h, l, d] : shapes) {
+    for (const auto& [b, h, l, d] : attention_shapes(ctx, r)) {
       ctx.arena().reset();
       auto scope = ctx.scope("bench");
       const AttentionArgs a{.qkv = made_up_noise(ctx, dtype, {b, l, 3, h, d}, 0), .kind = kind};
       Tensor o = ctx.empty(dtype, {b, l, h, d}), grad = made_up_noise(ctx, dtype, {b, l, h, d}, 1),
              dqkv = ctx.like(a.qkv);
       Tensor stat = ctx.empty(DType::f32, {b, h, l});
-      const double forward = timed(ctx, r.seconds, 3, [&] { attention_forward(ctx, a, o); });
-      const double both = timed(ctx, r.seconds, 3, [&] {
+      const double flops = 4.0 * static_cast<double>(b * h * l * l * d);
+      Record record{{"what", "attention"}, {"kind", name_of(kind)}, {"dtype", name_of(dtype)}, {"shape", {b, h, l, d}}};
+      const auto add = [&](const std::string& pass, double seconds, double forwards) {
+        record[pass + "_s"] = seconds;
+        record[pass + "_tflops"] = forwards * flops / seconds / 1e12;
+      };
+      const auto forward = [&] { attention_forward(ctx, a, o); };
+      const auto both = [&] {
         attention_forward(ctx, a, o, stat);
         attention_backward(ctx, a, o, stat, grad, dqkv);
-      });
-      const double flops = 4.0 * static_cast<double>(b * h * l * l * d);
-      print(ctx, {{"what", "attention"},
-                  {"kind", name_of(kind)},
-                  {"dtype", name_of(dtype)},
-                  {"shape", {b, h, l, d}},
-                  {"forward_s", forward},
-                  {"forward_tflops", flops / forward / 1e12},
-                  {"both_s", both},
-                  {"both_tflops", 3.5 * flops / both / 1e12}});
+      };
+      add("forward", timed(ctx, r.seconds, 3, forward), 1);
+      add("both", timed(ctx, r.seconds, 3, both), 3.5);
+      if (ctx.device().kind == DeviceKind::cuda) {
+        add("forward_queued", timed_queued(ctx, r.seconds, forward), 1);
+        add("both_queued", timed_queued(ctx, r.seconds, both), 3.5);
+      }
+      print(ctx, record);
     }
   }
 }
@@ -156,6 +168,8 @@ void run_bench(const BenchRequest& r) {
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);
   if (r.what == "sample") return bench_sample(ctx, r, dtype);
+  if (r.what == "matrix")
+    return print(ctx, {{"what", "matrix"}, {"dtype", name_of(dtype)}, {"tflops", matrix_rate(ctx, dtype) / 1e12}});
   bench_frozen(ctx, r, dtype);
 }
 

@@ -101,6 +101,30 @@ void download(Context& ctx, Tensor from, Tensor to) {
   UVIC_CUDA_CHECK(cudaStreamSynchronize(state(ctx).stream));
 }
 
+namespace {
+
+// A point in a stream's work.
+struct Mark {
+  cudaEvent_t event = nullptr;
+  Mark() { UVIC_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming)); }
+  ~Mark() { cudaEventDestroy(event); }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+};
+
+}  // namespace
+
+void set_mark(Context& ctx, std::shared_ptr<void>& mark) {
+  const cudaStream_t stream = state(ctx).stream;
+  if (!mark) mark = std::make_shared<Mark>();
+  UVIC_CUDA_CHECK(cudaEventRecord(static_cast<Mark*>(mark.get())->event, stream));
+}
+
+void wait_for(Context& ctx, const std::shared_ptr<void>& mark) {
+  select(ctx.device().index);
+  UVIC_CUDA_CHECK(cudaEventSynchronize(static_cast<Mark*>(mark.get())->event));
+}
+
 void synchronize(int index) {
   select(index);
   UVIC_CUDA_CHECK(cudaDeviceSynchronize());

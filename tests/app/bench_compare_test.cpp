@@ -1,10 +1,11 @@
-// uvic-bench --compare: which records are set against each other, the ratios, the table; a peer that is a shell script.
+// uvic-bench --compare: which records are set against each other, the ratios; a peer that is a shell script.
 
 #include "app/bench_compare.h"
 
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/app/bench_records.h"
 #include "tests/app/image_fixtures.h"
 #include "tests/app/program.h"
 
@@ -12,20 +13,6 @@ namespace uvic::test {
 namespace {
 
 using nlohmann::json;
-
-std::string train(const std::string& maker, double seconds, int batch = 8) {
-  json j{{"threads", 2}, {"what", "train"}, {"model", "S2"}, {"attn", "cog"}, {"dtype", "bf16"}, {"batch", batch}};
-  j["step_s"] = seconds;
-  j["tflops"] = 2 / seconds;
-  return "{\"" + maker + "\": \"1.2\", " + j.dump().substr(1);
-}
-
-std::string attention(const std::string& maker, const std::string& kind, std::vector<int> shape, double forward,
-                      double both) {
-  const json j{{"threads", 2},   {"what", "attention"},  {"kind", kind},  {"dtype", "bf16"},
-               {"shape", shape}, {"forward_s", forward}, {"both_s", both}};
-  return "{\"" + maker + "\": \"1.2\", " + j.dump().substr(1);
-}
 
 std::vector<json> compared(const std::vector<BenchRound>& rounds) {
   std::vector<json> out;
@@ -83,22 +70,6 @@ TEST(CompareRounds, MatchesAttentionByKindShapeAndPass) {
       {"softmax softmax [8,8,257,64] forward", 10}, {"softmax softmax [8,8,257,64] forward and backward", 15},
       {"softmax sdpa [8,8,257,64] forward", 2},     {"softmax sdpa [8,8,257,64] forward and backward", 2.5}};
   EXPECT_EQ(ratios, expected);
-}
-
-TEST(ComparisonTable, IsMarkdown) {
-  const auto rounds = [](const std::string& own, const std::string& peer) {
-    return compare_rounds({{{{own}, 1}, {{peer}, 1}}});
-  };
-  EXPECT_EQ(comparison_table(rounds(train("uvic", 0.5), train("torch", 1.25))),
-            "| work | uvic | torch 1.2 | ratio (least to most) |\n|---|---|---|---|\n"
-            "| train S2, cog, bf16, batch 8 | 500 ms, 4.00 TFLOP/s | 1.25 s, 1.60 TFLOP/s | 2.50 (2.50 to 2.50) |\n");
-  const std::string table = comparison_table(rounds(attention("uvic", "softmax", {8, 8, 257, 64}, 0.001, 0.002),
-                                                    attention("torch", "sdpa", {8, 8, 257, 64}, 0.0015, 0.001)));
-  EXPECT_NE(
-      table.find("| attention, softmax (peer: sdpa), bf16, [8,8,257,64], forward and backward | 2.00 ms | 1.00 ms "
-                 "| 0.50 (0.50 to 0.50) |\n"),
-      std::string::npos)
-      << table;
 }
 
 // ---- the program ----------------------------------------------------------------------------------------------------

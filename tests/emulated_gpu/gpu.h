@@ -61,6 +61,12 @@ int device_of(cudaStream_t stream);
 int current_device();
 cudaError_t record(cudaError_t status);  // for cudaGetLastError; returns status
 
+// What the calling thread has done: calls that wait for a GPU or may, kernels started on their own, and graphs.
+struct Calls {
+  uint64_t waits = 0, kernels = 0, graphs = 0;
+};
+Calls& calls();
+
 // Ends the program if a kernel must not be given this.
 void check_parameters(int device, const void* kernel, const Parameter* parameters, size_t count);
 

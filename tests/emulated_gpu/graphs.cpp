@@ -59,6 +59,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   const auto hold = lock();
   if (device_of(stream) != exec->device) return record(cudaErrorInvalidValue);
+  ++calls().graphs;
   const cudaError_t status = enqueue(stream, [work = exec->work] {
     for (const Work& w : *work) w();
   });

@@ -49,6 +49,7 @@ struct Queue {
 
 // Whether the calling thread is recording: it must not allocate, free or wait then. Makes the recording invalid if so.
 bool disturbs_recording();
+bool is_recording(cudaStream_t stream);
 // All streams there are.
 std::set<cudaStream_t>& all_streams();
 

@@ -34,6 +34,11 @@ bool has_context(int index) {
   return contexts.count(index) > 0;
 }
 
+Calls& calls() {
+  thread_local Calls own;
+  return own;
+}
+
 cudaError_t record(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
   return status;
@@ -51,6 +56,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   if (config.dynamicSmemBytes > (limit == shared_limits.end() ? kSharedUnasked : limit->second))
     return record(cudaErrorInvalidValue);
   check_parameters(device, kernel, parameters, count);
+  if (!is_recording(config.stream)) ++calls().kernels;
   return record(
       enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] { run(grid); }));
 }
@@ -140,6 +146,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 }
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
+  ++calls().waits;
   const auto hold = lock();
   need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
@@ -150,6 +157,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 }
 
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
+  ++calls().waits;
   const auto hold = lock();
   need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
@@ -160,6 +168,7 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 
 // Both wait for all that may still use the memory.
 cudaError_t cudaFree(void* data) {
+  ++calls().waits;
   const auto hold = lock();
   need_context();
   if (!data) return cudaSuccess;
@@ -168,6 +177,7 @@ cudaError_t cudaFree(void* data) {
   return release(device, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
 cudaError_t cudaFreeHost(void* data) {
+  ++calls().waits;
   const auto hold = lock();
   need_context();
   if (!data) return cudaSuccess;
@@ -201,6 +211,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const auto hold = lock();
   if (bytes == 0) return cudaSuccess;
   const Allocation *a = find(from), *b = find(to);
+  if (!a || !b) ++calls().waits;
   if ((!a || !b) && disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   if (!fits(kind, a && a->device != kPinned, b && b->device != kPinned) || !is_whole(from, bytes) ||
       !is_whole(to, bytes))
