@@ -97,6 +97,9 @@ struct HostBlock {
   void each_warp(const F& f) {
     for (int warp = 0; warp < cuda::kAttentionWarps; ++warp) f(warp);
   }
+  void copy(const bf16* from, bf16* to, bool exist) {
+    for (int i = 0; i < 8; ++i) to[i] = exist ? from[i] : bf16{0};
+  }
   void barrier() {}
 };
 
