@@ -68,7 +68,11 @@ struct DeviceBlock {
   __device__ void each_warp(const F& f) {
     f(static_cast<int>(threadIdx.x / 32));
   }
-  __device__ void barrier() { __syncthreads(); }
+  __device__ void copy(const bf16* from, bf16* to, bool exist) { begin_copy_16(from, to, exist); }
+  __device__ void barrier() {
+    wait_for_copies();
+    __syncthreads();
+  }
 };
 
 }  // namespace uvic::cuda

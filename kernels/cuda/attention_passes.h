@@ -145,14 +145,14 @@ UVIC_HD void forward_block(Block& block, const AttentionSize& s, const ForwardHe
   constexpr int kStride = kTileStride<kD>;
   bf16 *q = shared, *k = q + kOwn * kStride, *v = k + kForwardStep * kStride;
   typename Block::template PerWarp<ForwardRows<Score, kD, typename Block::Warp>> rows;
-  block.each_thread([&](int thread) { load_tile<kD, kOwn>(thread, s, head.q, first, q); });
+  block.each_thread([&](int thread) { load_tile<kD, kOwn>(block, thread, s, head.q, first, q); });
   block.each_warp([&](int warp) { rows.of(warp).begin(); });
   const int64_t end = s.causal ? smaller(s.L, first + kOwn) : s.L;
   for (int64_t key = 0; key < end; key += kForwardStep) {
     block.barrier();
     block.each_thread([&](int thread) {
-      load_tile<kD, kForwardStep>(thread, s, head.k, key, k);
-      load_tile<kD, kForwardStep>(thread, s, head.v, key, v);
+      load_tile<kD, kForwardStep>(block, thread, s, head.k, key, k);
+      load_tile<kD, kForwardStep>(block, thread, s, head.v, key, v);
     });
     block.barrier();
     block.each_warp([&](int warp) {
@@ -240,16 +240,16 @@ UVIC_HD void row_gradient_block(Block& block, const AttentionSize& s, const Back
   bf16 *q = shared, *grad_o = q + kOwn * kStride, *k = grad_o + kOwn * kStride, *v = k + kBackwardStep * kStride;
   typename Block::template PerWarp<RowGradient<Score, kD, typename Block::Warp>> rows;
   block.each_thread([&](int thread) {
-    load_tile<kD, kOwn>(thread, s, head.q, first, q);
-    load_tile<kD, kOwn>(thread, s, head.grad_o, first, grad_o);
+    load_tile<kD, kOwn>(block, thread, s, head.q, first, q);
+    load_tile<kD, kOwn>(block, thread, s, head.grad_o, first, grad_o);
   });
   block.each_warp([&](int warp) { rows.of(warp).begin(s, head, first + 16 * warp); });
   const int64_t end = s.causal ? smaller(s.L, first + kOwn) : s.L;
   for (int64_t key = 0; key < end; key += kBackwardStep) {
     block.barrier();
     block.each_thread([&](int thread) {
-      load_tile<kD, kBackwardStep>(thread, s, head.k, key, k);
-      load_tile<kD, kBackwardStep>(thread, s, head.v, key, v);
+      load_tile<kD, kBackwardStep>(block, thread, s, head.k, key, k);
+      load_tile<kD, kBackwardStep>(block, thread, s, head.v, key, v);
     });
     block.barrier();
     block.each_warp([&](int warp) {
@@ -340,16 +340,16 @@ UVIC_HD void key_gradient_block(Block& block, const AttentionSize& s, const Back
   bf16 *k = shared, *v = k + kOwn * kStride, *q = v + kOwn * kStride, *grad_o = q + kBackwardStep * kStride;
   typename Block::template PerWarp<KeyGradient<Score, kD, typename Block::Warp>> keys;
   block.each_thread([&](int thread) {
-    load_tile<kD, kOwn>(thread, s, head.k, first, k);
-    load_tile<kD, kOwn>(thread, s, head.v, first, v);
+    load_tile<kD, kOwn>(block, thread, s, head.k, first, k);
+    load_tile<kD, kOwn>(block, thread, s, head.v, first, v);
   });
   block.each_warp([&](int warp) { keys.of(warp).begin(); });
   // Rows before the first key do not see it; first is a multiple of the step.
   for (int64_t row = s.causal ? first : 0; row < s.L; row += kBackwardStep) {
     block.barrier();
     block.each_thread([&](int thread) {
-      load_tile<kD, kBackwardStep>(thread, s, head.q, row, q);
-      load_tile<kD, kBackwardStep>(thread, s, head.grad_o, row, grad_o);
+      load_tile<kD, kBackwardStep>(block, thread, s, head.q, row, q);
+      load_tile<kD, kBackwardStep>(block, thread, s, head.grad_o, row, grad_o);
     });
     block.barrier();
     block.each_warp([&](int warp) {

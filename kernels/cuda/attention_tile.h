@@ -6,6 +6,7 @@
 //
 // A Block has
 //   each_thread(f), each_warp(f), barrier()      f(thread), f(warp)
+//   copy(from, to, exist)                        begins to copy 16 bytes, zeros unless they exist; done after barrier()
 //   PerWarp<T>                                   a T for each warp: of(warp)
 //   Warp                                         what a warp does together:
 //     Registers<T, N>                            N values a lane: of(lane) is their address
@@ -17,7 +18,6 @@
 //     store_pair(at, pair)                       at is a multiple of 4 bytes
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/core/tensor.h"
 #include "kernels/cuda/attention_real.h"
@@ -61,23 +61,19 @@ struct HeadRows {
   int64_t stride;
 };
 
-// Between multiples of 16 bytes: one instruction each way.
-UVIC_HD inline void copy_16_bytes(const void* from, void* to) {
-  std::memcpy(__builtin_assume_aligned(to, 16), __builtin_assume_aligned(from, 16), 16);
-}
-
-// Loads rows [first, first + kRows) of a head; zeros behind L and D, since what lies there is multiplied.
-template <int kD, int kRows>
-UVIC_HD inline void load_tile(int thread, const AttentionSize& s, const HeadRows<const bf16>& from, int64_t first,
-                              bf16* to) {
+// Begins to load rows [first, first + kRows) of a head; zeros behind L and D, since what lies there is multiplied.
+template <int kD, int kRows, class Block>
+UVIC_HD inline void load_tile(Block& block, int thread, const AttentionSize& s, const HeadRows<const bf16>& from,
+                              int64_t first, bf16* to) {
   constexpr int kChunks = kD / 8;
   for (int i = thread; i < kRows * kChunks; i += kAttentionThreads) {
     const int64_t row = first + i / kChunks;
     const int column = i % kChunks * 8;
     bf16* at = to + i / kChunks * kTileStride<kD> + column;
     const bf16* src = from.data + row * from.stride + column;
-    if (s.wide && row < s.L && column < s.D) {  // D is a multiple of 8
-      copy_16_bytes(src, at);
+    if (s.wide) {  // D is a multiple of 8
+      const bool exist = row < s.L && column < s.D;
+      block.copy(exist ? src : from.data, at, exist);
     } else {
       for (int j = 0; j < 8; ++j) at[j] = row < s.L && column + j < s.D ? src[j] : bf16{0};
     }

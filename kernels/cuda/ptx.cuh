@@ -26,6 +26,17 @@ __device__ inline void load_matrices(uint32_t (&to)[4], const bf16* row) {
   }
 }
 
+// cp.async: begins to copy 16 bytes to shared memory, or zeros if they do not exist; from is global memory in any case,
+// both are multiples of 16 bytes. No register holds them meanwhile. They are there, for this thread, after
+// wait_for_copies(); for the others of the block, after a barrier behind that.
+__device__ inline void begin_copy_16(const void* from, void* to, bool exist) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "l"(from), "r"(exist ? 16 : 0)
+               : "memory");
+}
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+
 // mma.m16n8k16: c [16, 8] += a [16, 16] b [16, 8], in the PTX manual's fragments (section "Matrix Fragments for
 // mma.m16n8k16 with floating point type").
 __device__ inline void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {

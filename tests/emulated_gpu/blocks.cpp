@@ -22,6 +22,13 @@ namespace {
 
 enum class State : uint8_t { unstarted, runs, can_go_on, at_barrier, in_warp, returned };
 
+struct Copy {
+  int thread;
+  const void* from;
+  void* to;
+  size_t bytes;
+};
+
 struct Thread {
   State state;
   Fiber* fiber;
@@ -40,6 +47,7 @@ struct Block {
   std::vector<int> unstarted;     // likewise
   Waiters can_go_on;              // they waited
   std::vector<unsigned> in_warp;  // for each warp, lanes that wait for others
+  std::vector<Copy> copies;       // that no thread has waited for yet
   size_t at_barrier = 0, returned = 0;
   int votes = 0;
   Meeting meeting{};
@@ -145,6 +153,7 @@ void run_block() {
   std::fill(block.threads.begin(), block.threads.end(), Thread{});
   std::fill(block.in_warp.begin(), block.in_warp.end(), 0u);
   block.returned = 0;
+  block.copies.clear();
   go_on(&block.launcher);
   block.now = -1;
 }
@@ -201,6 +210,15 @@ Meeting meet_block(const char* what, bool vote) {
 }
 
 int lane() { return block.now % 32; }
+
+void begin_copy(const void* from, void* to, size_t bytes) { block.copies.push_back({block.now, from, to, bytes}); }
+void finish_copies() {
+  std::erase_if(block.copies, [](const Copy& c) {
+    if (c.thread != block.now) return false;
+    c.from ? std::memcpy(c.to, c.from, c.bytes) : std::memset(c.to, 0, c.bytes);
+    return true;
+  });
+}
 
 void meet_warp(const char* what, unsigned mask, void* data, void (*act)(const Lanes&)) {
   const size_t warp = static_cast<size_t>(block.now) / 32, first = warp * 32;

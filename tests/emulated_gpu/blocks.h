@@ -52,6 +52,10 @@ struct Lanes {
 void meet_warp(const char* what, unsigned mask, void* data, void (*act)(const Lanes&));
 int lane();
 
+// Of the calling thread: copies, of zeros if from is null, that finish_copies() does.
+void begin_copy(const void* from, void* to, size_t bytes);
+void finish_copies();
+
 // One line on stderr, with the kernel and the thread if there is one, then abort().
 [[noreturn, gnu::format(printf, 1, 2)]] void stop(const char* format, ...);
 

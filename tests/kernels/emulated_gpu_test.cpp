@@ -145,6 +145,26 @@ TEST_F(EmulatedGpu, OrdersShowARace) {
   cudaFreeHost(x);
 }
 
+void copies_kernel(const int* from, int* to, bool waits) {
+  alignas(16) __shared__ int held[64];
+  const unsigned t = threadIdx.x;
+  if (t < 16) emulated_gpu::begin_copy(t < 15 ? from + 4 * t : nullptr, held + 4 * t, 16);
+  if (waits) emulated_gpu::finish_copies();
+  __syncthreads();
+  to[t] = held[63 - t];
+}
+
+TEST_F(EmulatedGpu, CopiesToSharedMemoryAreThereOnceTheirThreadHasWaited) {
+  int *const from = pinned<int>(64), *const to = pinned<int>(64);
+  for (int i = 0; i < 64; ++i) from[i] = i;
+  run({}, copies_kernel, from, to, true);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(to[i], i < 4 ? 0 : 63 - i);
+  run({}, copies_kernel, from, to, false);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(to[i], -1);
+  cudaFreeHost(from);
+  cudaFreeHost(to);
+}
+
 // ---- memory --------------------------------------------------------------------------------------------------------
 void reads_shared_kernel(float* x) {
   __shared__ float held[64];

@@ -24,6 +24,14 @@ void load_matrices(uint32_t (&to)[4], const bf16* row) {
   });
 }
 
+// Copies are done when their thread waits for them, and not before.
+inline void begin_copy_16(const void* from, void* to, bool exist) {
+  for (const void* p : {from, static_cast<const void*>(to)})
+    if (reinterpret_cast<uintptr_t>(p) % 16 != 0) emulated_gpu::stop("cp.async at %p, not a multiple of 16 bytes", p);
+  emulated_gpu::begin_copy(exist ? from : nullptr, to, 16);
+}
+inline void wait_for_copies() { emulated_gpu::finish_copies(); }
+
 inline void multiply_matrices(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   struct Own {
     float* c;
