@@ -35,10 +35,11 @@ UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, Par
   if (config.grad_clip > 0 && norm > config.grad_clip) a.grad_scale = config.grad_clip / norm;
   std::vector<Average> averages;
   for (size_t k = 0; k < config.ema_rates.size(); ++k)
-    averages.push_back({store.flat(kEmaRoles.at(k)), config.ema_rates[k]});
+    averages.push_back({store.own(kEmaRoles.at(k)), config.ema_rates[k]});
   const bool separate = store.dtype() != DType::f32;
-  adamw_ema(ctx, a, store.flat(Role::master), store.flat(Role::grad), store.flat(Role::m), store.flat(Role::v),
-            averages, separate ? store.flat(Role::working) : Tensor{});
+  adamw_ema(ctx, a, store.own(Role::master), store.own(Role::grad), store.own(Role::m), store.own(Role::v), averages,
+            separate ? store.own(Role::working) : Tensor{});
+  store.gather();
   return {a.lr, norm};
 }
 
