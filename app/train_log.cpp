@@ -9,7 +9,8 @@ TrainLog::TrainLog(const std::filesystem::path& run, const RunConfig& config, co
     : config_(config), lines_(run, config, ctx, state.step, state.world_size), timed_from_(state.step) {}
 
 double TrainLog::step(const StepResult& result, const DataReport& data, TrainState& state) {
-  seconds_ += std::chrono::duration<double>(Clock::now() - began_).count();
+  const auto now = Clock::now();
+  seconds_ += std::chrono::duration<double>(now - std::exchange(began_, now)).count();
   state.loss_sum += result.loss, ++state.loss_steps;
   for (size_t q = 0; q < result.levels.sum.size(); ++q) {
     state.level_loss_sum[q] += result.levels.sum[q];

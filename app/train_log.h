@@ -24,7 +24,8 @@ class TrainLog {
   // Goes on after state.step in the files of run. config and ctx must outlive the log.
   TrainLog(const std::filesystem::path& run, const RunConfig& config, const Context& ctx, const TrainState& state);
 
-  // Before every step: what passed since the last one, as a preview, an evaluation or a save, is no step's time.
+  // Before every step that begins after the last one was reported: what passed since then, as a preview, an evaluation
+  // or a save, is no step's time.
   void begin_step() { began_ = Clock::now(); }
   // After every step, which state.step counts already. Adds to state's sum of losses, and where a line is due, writes
   // it and starts the next sums. Returns the loss to show: the line's, or else the step's.

@@ -33,19 +33,34 @@ Tensor shared_weight(Context& ctx, const StepInputs& in, double share) {
   return weight;
 }
 
-// Adds what loss [B] of mse says, all of it without weights but for the step's own.
-void read_losses(Context& ctx, const StepInputs& in, Tensor loss, Tensor weight, StepResult& result) {
-  const OwnedTensor losses = on_host(ctx, loss), times = on_host(ctx, in.t),
-                    weights = weight ? on_host(ctx, weight) : OwnedTensor();
-  const float *per_sample = losses.tensor.data<float>(), *t = times.tensor.data<float>(),
-              *of_step = weight ? weights.tensor.data<float>() : nullptr;
-  result.loss_per_sample.insert(result.loss_per_sample.end(), per_sample, per_sample + loss.numel());
-  double sum = 0;
-  for (int64_t b = 0; b < loss.numel(); ++b) {
-    result.levels.add(t[b], per_sample[b]);
-    sum += double{per_sample[b]} * (of_step ? double{of_step[b]} : 1.0);
+// What a part of a step computes with.
+struct Work {
+  Tensor x_t, out, dout, loss;
+  Work(Context& ctx, const StepInputs& in)
+      : x_t(ctx.like(in.x0)), out(ctx.like(in.x0)), dout(ctx.like(in.x0)), loss(ctx.like(in.alpha)) {}
+  void forward(Context& ctx, const UViC& net, const StepInputs& in, UViC::Saved& saved) const {
+    noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
+    net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
   }
-  result.loss += sum / static_cast<double>(loss.numel());
+};
+
+// On the host: of loss [B], times weight [B] if there is one.
+double mean_loss(Tensor loss, Tensor weight) {
+  double sum = 0;
+  for (int64_t b = 0; b < loss.numel(); ++b)
+    sum += double{loss.data<float>()[b]} * (weight ? double{weight.data<float>()[b]} : 1.0);
+  return sum / static_cast<double>(loss.numel());
+}
+
+// Throws Error if the loss is not finite: in which module that began.
+void look_at_loss(Context& ctx, TrainedModel& model, const Work& work, Tensor weight, const UViC::Saved& saved,
+                  int64_t step) {
+  const OwnedTensor loss = on_host(ctx, work.loss), weights = weight ? on_host(ctx, weight) : OwnedTensor();
+  if (std::isfinite(mean_loss(loss.tensor, weights.tensor))) return;
+  const std::string module = model.net.first_not_finite(ctx, work.x_t, saved, work.out);
+  model.optimizer.go_on(ctx);
+  fail("step ", step, ": the loss is not finite; the first values that are not are ",
+       module.empty() ? "the loss itself" : "those of " + module);
 }
 
 }  // namespace
@@ -58,54 +73,80 @@ void LevelLosses::add(float t, float loss) {
 
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step) {
-  StepResult result;
-  zero(ctx, model.store.flat(Role::grad));
-  add_gradients(ctx, model, in, prediction, 1, step, result);
-  finish_step(ctx, model, optimizer, step, result);
-  return result;
-}
-
-void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
-                   int64_t step, StepResult& result, const UViC::GradientsDone& done) {
-  auto scope = ctx.scope("train");
-  const Tensor x_t = ctx.like(in.x0), out = ctx.like(in.x0), dout = ctx.like(in.x0), loss = ctx.like(in.alpha);
-  const Tensor weight = shared_weight(ctx, in, share);
-  UViC::Saved saved{.recompute = model.recompute};
-  const auto forward = [&] {
-    noising(ctx, in.x0, in.eps, in.alpha, in.sigma, x_t);
-    model.net.forward(ctx, x_t, in.t, in.conditions, out, &saved);
-  };
-  const auto both = [&] {
-    const Arena::Mark begin = ctx.arena().mark();
-    forward();
-    mse(ctx, out, make_target(ctx, in, prediction), weight, loss, dout);
-    model.net.backward(ctx, saved, dout, {}, {}, done);
+  const Arena::Mark begin = ctx.arena().mark();
+  for (const auto mode : {PendingStep::Mode::queued, PendingStep::Mode::careful}) {
     ctx.arena().rewind(begin);
-  };
-  if (done) {
-    both();  // sums between processes go through the host
-  } else {
-    model.gradients.run(
-        ctx,
-        {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, x_t, out, dout, loss, weight},
-        both, 2 * static_cast<int64_t>(prediction) + model.recompute);
+    PendingStep pending(ctx, model, optimizer, step, in.alpha.numel(), mode);
+    pending.add(in, prediction, 1);
+    pending.finish();
+    if (const auto result = pending.read()) return *result;
   }
-
-  read_losses(ctx, in, loss, weight, result);
-  if (std::isfinite(result.loss)) return;
-  forward();  // once more: backward has used up what was saved
-  const std::string module = model.net.first_not_finite(ctx, x_t, saved, out);
-  fail("step ", step, ": the loss is not finite; the first values that are not are ",
-       module.empty() ? "the loss itself" : "those of " + module);
+  return {};  // the careful one has thrown
 }
 
-void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step,
-                 StepResult& result) {
-  auto scope = ctx.scope("train");
-  auto update_scope = ctx.scope("update");
-  const UpdateInfo info = update(ctx, optimizer, step, model.store);
-  result.lr = info.lr;
-  result.grad_norm = info.grad_norm;
+// Bytes for a norm and, of each sample, its loss, time and weight; up to 8 of each tensor for alignment.
+PendingStep::PendingStep(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step,
+                         int64_t samples, Mode mode)
+    : ctx_(ctx),
+      model_(model),
+      optimizer_(optimizer),
+      step_(step),
+      mode_(mode),
+      lr_(model.optimizer.begin(ctx, optimizer, step)),
+      numbers_(ctx, sizeof(double) + static_cast<size_t>(samples) * 3 * sizeof(double)) {}
+
+void PendingStep::add(const StepInputs& in, Prediction prediction, double share, const UViC::GradientsDone& done) {
+  auto scope = ctx_.scope("train");
+  const bool first = parts_.empty();
+  const Tensor weight = shared_weight(ctx_, in, share);
+  const Work work(ctx_, in);
+  const auto gradients = [&] {
+    const Arena::Mark begin = ctx_.arena().mark();
+    if (first) zero(ctx_, model_.store.flat(Role::grad));
+    UViC::Saved saved{.recompute = model_.recompute};
+    work.forward(ctx_, model_.net, in, saved);
+    mse(ctx_, work.out, make_target(ctx_, in, prediction), weight, work.loss, work.dout);
+    if (mode_ == Mode::careful) look_at_loss(ctx_, model_, work, weight, saved, step_);
+    model_.optimizer.require_finite(ctx_, work.loss);
+    model_.net.backward(ctx_, saved, work.dout, {}, {}, done);
+    ctx_.arena().rewind(begin);
+  };
+  if (done || mode_ == Mode::careful) {
+    gradients();  // sums between processes go through the host
+  } else {
+    const int64_t variant = (2 * static_cast<int64_t>(prediction) + model_.recompute) * 2 + first;
+    model_.gradients.run(ctx_,
+                         {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, work.x_t,
+                          work.out, work.dout, work.loss, weight},
+                         gradients, variant);
+  }
+  parts_.push_back({numbers_.add(work.loss), numbers_.add(in.t), weight ? numbers_.add(weight) : Tensor{}});
+}
+
+void PendingStep::finish() {
+  auto scope = ctx_.scope("train");
+  auto update_scope = ctx_.scope("update");
+  if (mode_ == Mode::careful) {
+    model_.optimizer.go_on(ctx_);
+    model_.optimizer.check_gradient(ctx_, step_);
+    throw Error(concat("step ", step_, ": the loss or its gradient was not finite, but is when computed again"),
+                "the same numbers must give the same: the machine's memory may be faulty");
+  }
+  model_.optimizer.update(ctx_, optimizer_);
+  square_ = numbers_.add(model_.optimizer.squared_grad_norm());
+}
+
+std::optional<StepResult> PendingStep::read() {
+  numbers_.wait();
+  StepResult result{.lr = lr_, .grad_norm = std::sqrt(*square_.data<double>())};
+  for (const Part& part : parts_) {
+    const float *loss = part.loss.data<float>(), *t = part.t.data<float>();
+    result.loss_per_sample.insert(result.loss_per_sample.end(), loss, loss + part.loss.numel());
+    for (int64_t b = 0; b < part.loss.numel(); ++b) result.levels.add(t[b], loss[b]);
+    result.loss += mean_loss(part.loss, part.weight);
+  }
+  if (std::isfinite(result.loss) && std::isfinite(result.grad_norm)) return result;
+  return std::nullopt;
 }
 
 }  // namespace uvic

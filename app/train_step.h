@@ -1,8 +1,11 @@
 #pragma once
 
 #include <array>
+#include <optional>
+#include <vector>
 
 #include "kernels/core/replay.h"
+#include "kernels/ops/readback.h"
 #include "model/optimizer.h"
 #include "model/uvic.h"
 #include "sampler/denoiser.h"
@@ -42,7 +45,7 @@ class TrainedModel {
   // init_score > 0, attention starts as start_scores_at says. parts: as ParamStore takes it.
   TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0,
                size_t averages = 1, StoreParts* parts = nullptr)
-      : store(ctx.device()), net(store, config) {
+      : store(ctx.device()), net(store, config), optimizer(ctx, store) {
     store.allocate_for_training(dtype, averages, parts);
     store.initialise(ctx, seed);
     if (init_score > 0) start_scores_at(ctx, store, config, init_score);
@@ -50,7 +53,8 @@ class TrainedModel {
   ParamStore store;
   UViC net;
   bool recompute = false;  // UViC::Saved's
-  Replay gradients;        // what add_gradients() launches
+  Optimizer optimizer;
+  Replay gradients;  // what PendingStep::add launches
 };
 
 // One training step in the order of the released code: zero gradients, loss, backward of the batch mean, AdamW, EMA.
@@ -59,13 +63,41 @@ class TrainedModel {
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step);
 
-// The same for a step whose samples do not come all at once: zero the gradients, then add_gradients() for each part,
-// then finish_step().
+// The same for a step whose samples need not come all at once, and whose numbers come back while the host goes on: on a
+// GPU it can give ctx the next step before it reads this one's.
+class PendingStep {
+ public:
+  // queued: a loss or a gradient that is not finite is seen by read(), once all is over; it changes no weights, here
+  // and in the steps queued after this one. careful: does such a step again, looks at every number, and throws the
+  // Error that says where that began, at the latest in finish().
+  enum class Mode : uint8_t { queued, careful };
+  // samples: of all parts that this process adds. All arguments must outlive this.
+  PendingStep(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step, int64_t samples,
+              Mode mode = Mode::queued);
 
-// in holds share of the step's samples (all shares: 1). Adds what they give to the gradients and to result's losses;
-// done: see UViC::backward. On a GPU, without done, the launches are recorded and replayed.
-void add_gradients(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction, double share,
-                   int64_t step, StepResult& result, const UViC::GradientsDone& done = {});
-void finish_step(Context& ctx, TrainedModel& model, const OptimizerConfig& optimizer, int64_t step, StepResult& result);
+  // in holds share of the step's samples (all shares: 1), those of other processes counted. Adds what they give to the
+  // gradients. done: see UViC::backward. On a GPU, without done, the launches are recorded and replayed.
+  void add(const StepInputs& in, Prediction prediction, double share, const UViC::GradientsDone& done = {});
+  // After the last part, and once the gradients are the sums of all processes: the update.
+  void finish();
+  // After finish(): waits for the step, and for nothing that ctx was given later. Nothing if a number was not finite:
+  // the step is to be done again, carefully.
+  std::optional<StepResult> read();
+
+ private:
+  struct Part {
+    Tensor loss, t, weight;  // of its samples, on their way to the host
+  };
+
+  Context& ctx_;
+  TrainedModel& model_;
+  const OptimizerConfig& optimizer_;
+  int64_t step_;
+  Mode mode_;
+  double lr_;
+  Readback numbers_;
+  std::vector<Part> parts_;
+  Tensor square_;  // of the gradient's norm
+};
 
 }  // namespace uvic

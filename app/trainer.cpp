@@ -9,6 +9,7 @@
 #include "app/loaded_model.h"
 #include "app/preview.h"
 #include "app/run_folder.h"
+#include "app/run_steps.h"
 #include "app/train_log.h"
 #include "app/train_settings.h"
 #include "app/train_step.h"
@@ -30,8 +31,12 @@ class Run {
   int threads() const { return config_.train.threads > 0 ? config_.train.threads : processes_.threads(); }
   Rows own_rows() const;
   TrainState resume();
-  StepResult step();
+  int64_t steps_given() const { return state_.step + steps_.unread(); }
+  bool is_looked_at(int64_t step) const;
+  template <class F>
+  auto or_what_is_left(const F& f);
   std::string what_is_left() const;
+  void end_step();
   DataReport share(StepResult& result);
   void after_step(const StepResult& result, const DataReport& data);
   void preview();
@@ -53,12 +58,13 @@ class Run {
   ModelInfo info_;
   Schedule schedule_;
   TrainingDraws draws_;
-  TrainState state_;
+  TrainState state_;  // after the last step whose numbers were read
   Progress progress_;
   std::optional<TrainLog> log_;  // in the first process
   std::optional<RunImages> images_;
   std::optional<Previews> previews_;
   std::unique_ptr<BatchLoader> loader_;
+  RunSteps steps_;
   Evaluation evaluation_;
   double loss_ = 0;
 };
@@ -90,6 +96,7 @@ Run::Run(const TrainRequest& request)
                           .sample_shift = state_.samples - state_.step * config_.train.batch_size,
                           .rows = rows_,
                           .memory = host_memory_for(request.device)})),
+      steps_(ctx_, config_, model_, draws_, *loader_, processes_, gradients_, rows_),
       evaluation_(ctx_, config_, info_, folder_.path(), images_ ? &*images_ : nullptr) {
   model_.recompute = config_.train.recompute;
   if (!processes_.first()) return;
@@ -123,31 +130,21 @@ TrainState Run::resume() {
   return state;
 }
 
-StepResult Run::step() {
-  const Batch batch = loader_->next();
-  const Rows all{0, rows_.count()};
-  const int parts = config_.train.accumulate;
-  StepResult result;
-  zero(ctx_, model_.store.flat(Role::grad));
-  for (int i = 0; i < parts; ++i) {
-    ctx_.arena().reset();
-    const Rows rows = all.part(i, parts);
-    const StepInputs in = draws_.draw(ctx_, batch, state_.step, rows);
-    const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
-    UViC::GradientsDone done;  // only the last part's gradients are the step's
-    if (i + 1 == parts && !processes_.alone()) done = [&](int64_t begin, int64_t end) { gradients_.done(begin, end); };
-    add_gradients(ctx_, model_, in, prediction_of(config_.diffusion.prediction), share, state_.step + 1, result, done);
-  }
-  if (!processes_.alone()) gradients_.finish();
-  finish_step(ctx_, model_, optimizer_of(config_.train), state_.step + 1, result);
-  return result;
-}
-
 // For the one whose run has failed.
 std::string Run::what_is_left() const {
   if (!processes_.first()) return concat("the last good checkpoint is the newest in ", folder_.path().string());
   return folder_.checkpoint().empty() ? "nothing was saved yet; a smaller train.lr may help"
                                       : concat("the last good checkpoint is ", folder_.checkpoint().string());
+}
+
+// What f returns. An Error of its also says where it arose and what is left.
+template <class F>
+auto Run::or_what_is_left(const F& f) {
+  try {
+    return in_scope(ctx_, f);
+  } catch (const Error& e) {
+    throw Error(e.what(), concat(e.hint(), e.hint().empty() ? "" : "; ", what_is_left()));
+  }
 }
 
 // Makes result's losses those of all processes, and counts what their loaders met.
@@ -182,25 +179,35 @@ void Run::preview() {
   log_->preview(state_.step, grid);
 }
 
+// Whether anything beside the next step waits for this one. One answer in all processes.
+bool Run::is_looked_at(int64_t step) const {
+  const TrainConfig& t = config_.train;
+  return step == t.max_steps || step % t.log_every == 0 || step % t.save_every == 0 || evaluation_.due(step) ||
+         Previews::due(config_, step);
+}
+
+// Reads a step's numbers, and does what comes after it.
+void Run::end_step() {
+  StepResult result = or_what_is_left([this] { return steps_.read(); });
+  ++state_.step, state_.samples += config_.train.batch_size;
+  const DataReport data = share(result);
+  if (processes_.first()) after_step(result, data);
+  if (Previews::due(config_, state_.step)) divided_.in_first(model_.store, [this] { preview(); });
+  if (last() || state_.step % config_.train.save_every == 0) save();  // first: an evaluation may take hours
+  if (!evaluation_.due(state_.step)) return;
+  const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_, [this] { return stopped(); });
+  if (log_ && !found.empty()) log_->evaluation(state_.step, found);
+}
+
 TrainOutcome Run::loop() {
-  while (state_.step < config_.train.max_steps && !stopped()) {
-    if (log_) log_->begin_step();
-    StepResult result;
-    try {
-      result = in_scope(ctx_, [this] { return step(); });
-    } catch (const Error& e) {
-      throw Error(e.what(), concat(e.hint(), e.hint().empty() ? "" : "; ", what_is_left()));
-    }
-    ++state_.step, state_.samples += config_.train.batch_size;
-    const DataReport data = share(result);
-    if (processes_.first()) after_step(result, data);
-    if (Previews::due(config_, state_.step)) divided_.in_first(model_.store, [this] { preview(); });
-    if (last() || state_.step % config_.train.save_every == 0) save();  // first: an evaluation may take hours
-    if (evaluation_.due(state_.step)) {
-      const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_, [this] { return stopped(); });
-      if (log_ && !found.empty()) log_->evaluation(state_.step, found);
-    }
+  const bool ahead = ctx_.device().kind == DeviceKind::cuda;
+  while (steps_given() < config_.train.max_steps && !stopped()) {
+    if (log_ && steps_.unread() == 0) log_->begin_step();
+    or_what_is_left([this] { steps_.give(steps_given() + 1); });
+    const int64_t may_wait = ahead && !is_looked_at(steps_given()) ? 1 : 0;
+    while (steps_.unread() > may_wait) end_step();
   }
+  while (steps_.unread() > 0) end_step();
   const bool interrupted = state_.step < config_.train.max_steps;
   if (interrupted) save();
   progress_.finish();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "app/loaded_model.h"
 #include "kernels/core/philox.h"
@@ -40,14 +41,15 @@ double TrainingDraws::loss_weight(const NoiseLevel& level) const {
 }
 
 // Pixels as they are; latents as means, or drawn from their posteriors with the keys' noise.
-Tensor TrainingDraws::clean_images(Context& ctx, const Batch& batch, Rows rows, std::vector<RandomKey> keys) const {
+Tensor TrainingDraws::clean_images(Context& ctx, const StepMaterial& material, Rows rows,
+                                   std::vector<RandomKey> keys) const {
   const UViCConfig& model = config_.model;
   const Tensor x0 = ctx.empty(DType::f32, {rows.count(), model.in_chans, model.img_size, model.img_size});
-  if (!batch.latents.tensor) {
-    pixels_to_image(ctx, on_device(ctx, batch.pixels.tensor.rows(rows.begin, rows.end)), x0);
+  if (!material.latents) {
+    pixels_to_image(ctx, material.pixels.rows(rows.begin, rows.end), x0);
     return x0;
   }
-  const Tensor latents = on_device(ctx, batch.latents.tensor.rows(rows.begin, rows.end));
+  const Tensor latents = material.latents.rows(rows.begin, rows.end);
   if (latents.dim(1) == model.in_chans) {
     linear_combination(ctx, std::array<Term, 1>{{{scale_, latents}}}, x0);
     return x0;
@@ -60,54 +62,69 @@ Tensor TrainingDraws::clean_images(Context& ctx, const Batch& batch, Rows rows, 
   return x0;
 }
 
-Tensor TrainingDraws::texts(Context& ctx, const Batch& batch, Rows rows, std::span<const int64_t> dropped) const {
-  const Tensor own = batch.context.tensor.rows(rows.begin, rows.end), all = ctx.like(own);
-  upload(ctx, own, all);
-  if (dropped.empty()) return all;
-  const Tensor empty = on_device(ctx, empty_context_);
-  for (const int64_t b : dropped) cast(ctx, empty, all.rows(b, b + 1).view(empty.shape()));
-  return all;
-}
-
-StepInputs TrainingDraws::draw(Context& ctx, const Batch& batch, int64_t step, Rows rows) const {
-  if (rows.count() == 0) rows = {0, static_cast<int64_t>(batch.labels.size())};
+StepMaterial TrainingDraws::bring(Feed& feed, const Batch& batch, int64_t step) const {
   const UViCConfig& model = config_.model;
-  const int64_t count = rows.count();
-  const uint64_t seed = config_.train.seed;
-  std::vector<float> alpha, sigma, t, weight;
-  std::vector<int32_t> labels;
-  std::vector<int64_t> without_text;
-  std::vector<RandomKey> noise_keys;
+  const auto count = static_cast<int64_t>(batch.labels.size());
+  StepMaterial m{.host_numbers = OwnedTensor(feed.host(), DType::f32, {4, count})};
+  if (model.num_classes > 0) m.host_labels = OwnedTensor(feed.host(), DType::i32, {count});
+  float* const numbers = m.host_numbers.tensor.data<float>();
   for (int64_t b = 0; b < count; ++b) {
-    RandomKey key{seed, static_cast<uint32_t>(step), Stream::training_time,
-                  static_cast<uint32_t>(batch.first_sample + rows.begin + b)};
+    RandomKey key{config_.train.seed, static_cast<uint32_t>(step), Stream::training_time,
+                  static_cast<uint32_t>(batch.first_sample + b)};
     const NoiseLevel level = schedule_.at(time(philox(key, 0)));
-    alpha.push_back(static_cast<float>(level.alpha));
-    sigma.push_back(static_cast<float>(level.sigma));
-    t.push_back(static_cast<float>(level.label));
-    weight.push_back(static_cast<float>(loss_weight(level)));
+    const double drawn[] = {level.alpha, level.sigma, level.label, loss_weight(level)};
+    for (int64_t k = 0; k < 4; ++k) numbers[k * count + b] = static_cast<float>(drawn[k]);
     key.stream = Stream::label_drop;
-    const bool drop = uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop);
+    m.dropped.push_back(uniform(philox(key, 0).v[0]) < static_cast<float>(config_.train.label_drop));
     if (model.num_classes > 0) {
-      const int32_t label = batch.labels[static_cast<size_t>(rows.begin + b)];
+      const int32_t label = batch.labels[static_cast<size_t>(b)];
       UVIC_CHECK(label >= 0 && label < model.real_classes(), "the data have an image of label ", label,
                  ", the model has ", model.real_classes(),
                  " classes");  // data without an index are not known before they are read
-      labels.push_back(drop ? model.num_classes - 1 : label);
+      m.host_labels.tensor.data<int32_t>()[b] = m.dropped.back() ? model.num_classes - 1 : label;
     }
-    if (drop) without_text.push_back(b);
     key.stream = Stream::training_noise;
-    noise_keys.push_back(key);
+    m.noise.push_back(key);
   }
-  StepInputs in{.alpha = upload(ctx, alpha),
-                .sigma = upload(ctx, sigma),
-                .t = upload(ctx, t),
-                .conditions = {.y = labels.empty() ? Tensor{} : upload(ctx, labels)},
-                .weight = upload(ctx, weight)};
-  if (batch.context.tensor) in.conditions.context = texts(ctx, batch, rows, without_text);
-  in.x0 = clean_images(ctx, batch, rows, noise_keys);
+  feed.turn();
+  const Tensor all = feed.take(m.host_numbers.tensor);
+  const auto row = [&](int64_t k) { return all.rows(k, k + 1).view({count}); };
+  m.alpha = row(0), m.sigma = row(1), m.t = row(2), m.weight = row(3);
+  m.labels = feed.take(m.host_labels.tensor);
+  m.pixels = feed.take(batch.pixels.tensor);
+  m.latents = feed.take(batch.latents.tensor);
+  m.context = feed.take(batch.context.tensor);
+  if (m.context && std::find(m.dropped.begin(), m.dropped.end(), true) != m.dropped.end()) {
+    m.host_empty_context = OwnedTensor(feed.host(), DType::f32, empty_context_.shape());
+    std::memcpy(m.host_empty_context.tensor.raw(), empty_context_.raw(), empty_context_.bytes());
+    m.empty_context = feed.take(m.host_empty_context.tensor);
+  }
+  feed.join();
+  return m;
+}
+
+StepInputs TrainingDraws::draw(Context& ctx, const StepMaterial& m, Rows rows) const {
+  if (rows.count() == 0) rows = {0, m.alpha.numel()};
+  // Copies, at the same place for every load of the feed: a recording of a step knows one place (core/replay.h).
+  const auto own = [&](Tensor all) {
+    if (!all) return all;
+    const Tensor part = all.rows(rows.begin, rows.end), to = ctx.like(part);
+    upload(ctx, part, to);
+    return to;
+  };
+  StepInputs in{.alpha = own(m.alpha),
+                .sigma = own(m.sigma),
+                .t = own(m.t),
+                .conditions = {.y = own(m.labels), .context = own(m.context)},
+                .weight = own(m.weight)};
+  if (const Tensor texts = in.conditions.context)
+    for (int64_t b = 0; b < rows.count(); ++b)
+      if (m.dropped[static_cast<size_t>(rows.begin + b)])
+        cast(ctx, m.empty_context, texts.rows(b, b + 1).view(m.empty_context.shape()));
+  const std::vector<RandomKey> keys(m.noise.begin() + rows.begin, m.noise.begin() + rows.end);
+  in.x0 = clean_images(ctx, m, rows, keys);
   in.eps = ctx.like(in.x0);
-  random_normal(ctx, noise_keys, in.eps.view({count, in.eps.numel() / count}));
+  random_normal(ctx, keys, in.eps.view({rows.count(), in.eps.numel() / rows.count()}));
   return in;
 }
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/ops/update.h"
+#include "kernels/ops/pointwise.h"
 
 namespace uvic {
 
@@ -16,31 +16,53 @@ double learning_rate(const OptimizerConfig& config, int64_t step) {
   return config.lr * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, (done - warmup) / rest)));
 }
 
-UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, ParamStore& store) {
-  const double norm = std::sqrt(squared_norm(ctx, store.flat(Role::grad)));
-  if (!std::isfinite(norm)) {
-    for (size_t id = store.params().size(); id-- > 0;) {
-      const Tensor g = store.grad(static_cast<int>(id));
-      UVIC_CHECK(std::isfinite(squared_norm(ctx, g.view({g.numel()}))), "step ", step, ": the gradient of ",
-                 store.params()[id].name, " is not finite");
-    }
-    fail("step ", step, ": the gradient's norm is not finite");  // each is, their sum overflows
-  }
-  AdamWArgs a{.lr = learning_rate(config, step),
-              .beta1 = config.beta1,
-              .beta2 = config.beta2,
-              .eps = config.eps,
-              .weight_decay = config.weight_decay,
-              .step = step};
-  if (config.grad_clip > 0 && norm > config.grad_clip) a.grad_scale = config.grad_clip / norm;
+namespace {
+
+AdamWArgs args_of(const OptimizerConfig& c, int64_t step) {
+  return {.lr = learning_rate(c, step),
+          .beta1 = c.beta1,
+          .beta2 = c.beta2,
+          .eps = c.eps,
+          .weight_decay = c.weight_decay,
+          .step = step};
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const Context& ctx, ParamStore& store)
+    : store_(store), sweep_(ctx.device(), DType::f32, {kSweepScalars}), square_(ctx.device(), DType::f64, {1}) {}
+
+double Optimizer::begin(Context& ctx, const OptimizerConfig& config, int64_t step) {
+  const AdamWArgs args = args_of(config, step);
+  set_rates(ctx, args, sweep_.tensor);
+  return args.lr;
+}
+
+void Optimizer::update(Context& ctx, const OptimizerConfig& config) {
+  const Tensor grad = store_.flat(Role::grad);
+  const bool separate = store_.dtype() != DType::f32;
   std::vector<Average> averages;
   for (size_t k = 0; k < config.ema_rates.size(); ++k)
-    averages.push_back({store.own(kEmaRoles.at(k)), config.ema_rates[k]});
-  const bool separate = store.dtype() != DType::f32;
-  adamw_ema(ctx, a, store.own(Role::master), store.own(Role::grad), store.own(Role::m), store.own(Role::v), averages,
-            separate ? store.own(Role::working) : Tensor{});
-  store.gather();
-  return {a.lr, norm};
+    averages.push_back({store_.own(kEmaRoles.at(k)), config.ema_rates[k]});
+  replay_.run(ctx, {grad, store_.flat(Role::working)}, [&] {
+    squared_norm(ctx, grad, square_.tensor);
+    clip(ctx, square_.tensor, config.grad_clip, sweep_.tensor);
+    adamw_ema(ctx, args_of(config, 1), sweep_.tensor, store_.own(Role::master), store_.own(Role::grad),
+              store_.own(Role::m), store_.own(Role::v), averages, separate ? store_.own(Role::working) : Tensor{});
+  });
+  store_.gather();
+}
+
+void Optimizer::go_on(Context& ctx) { zero(ctx, sweep_.tensor); }
+
+void Optimizer::check_gradient(Context& ctx, int64_t step) const {
+  if (std::isfinite(squared_norm(ctx, store_.flat(Role::grad)))) return;
+  for (size_t id = store_.params().size(); id-- > 0;) {
+    const Tensor g = store_.grad(static_cast<int>(id));
+    UVIC_CHECK(std::isfinite(squared_norm(ctx, g.view({g.numel()}))), "step ", step, ": the gradient of ",
+               store_.params()[id].name, " is not finite");
+  }
+  fail("step ", step, ": the gradient's norm is not finite");  // each is, their sum overflows
 }
 
 }  // namespace uvic

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "kernels/core/replay.h"
+#include "kernels/ops/update.h"
 #include "model/params.h"
 
 namespace uvic {
@@ -22,14 +24,34 @@ struct OptimizerConfig {
 // changes nothing but the moments; with cosine, times (1 + cos(pi progress)) / 2 of what follows the warm-up.
 double learning_rate(const OptimizerConfig& config, int64_t step);
 
-// What one step did, for the log.
-struct UpdateInfo {
-  double lr = 0, grad_norm = 0;
-};
+// Takes a store's parameters from step to step. What steps hand to the sweep lies in memory of the device: the
+// host only queues them.
+class Optimizer {
+ public:
+  // store, on ctx's device, must outlive this.
+  Optimizer(const Context& ctx, ParamStore& store);
 
-// Clips, then AdamW and EMA over every parameter; step is 1-based. The working weights are those of master afterwards.
-// Throws Error, having changed nothing, if the gradient's norm is not finite; the message names the last parameter
-// whose gradient is not: backward comes to it before the others.
-UpdateInfo update(Context& ctx, const OptimizerConfig& config, int64_t step, ParamStore& store);
+  // Before any other work of a step (1-based): hands over its rates. Returns the learning rate.
+  double begin(Context& ctx, const OptimizerConfig& config, int64_t step);
+  // Skips this step's update, and those of later ones until go_on(), unless losses (flat f32) are finite. Only ops.
+  void require_finite(Context& ctx, Tensor losses) { stop_unless_finite(ctx, losses, sweep_.tensor); }
+  // Clips, then AdamW and EMA over every parameter; the working weights are those of master afterwards. A gradient
+  // whose norm is not finite changes nothing, and nor do later steps until go_on(). On a GPU the launches are recorded
+  // and replayed: but for begin()'s part, config must be the same each time.
+  void update(Context& ctx, const OptimizerConfig& config);
+  // The squared norm of the gradient that update() was called with last, [1] f64 on the device.
+  Tensor squared_grad_norm() const { return square_.tensor; }
+
+  // Ends what a number that is not finite began.
+  void go_on(Context& ctx);
+  // Throws Error if the gradient's norm is not finite; the message names the last parameter whose gradient is not:
+  // backward comes to it before the others. Waits.
+  void check_gradient(Context& ctx, int64_t step) const;
+
+ private:
+  ParamStore& store_;
+  OwnedTensor sweep_, square_;
+  Replay replay_;
+};
 
 }  // namespace uvic

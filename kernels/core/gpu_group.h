@@ -19,7 +19,8 @@ class GpuGroup {
 
   // Waits until all size processes are here. ctx, whose GPU no other process has, must outlive this.
   GpuGroup(Context& ctx, const Id& id, int rank, int size);
-  // If an exception is on its way, does not wait for the others.
+  // If an exception is on its way, does not wait for the others. A Replay that recorded sums must be gone before, or
+  // NCCL waits for it for ever.
   ~GpuGroup();
   GpuGroup(const GpuGroup&) = delete;
   GpuGroup& operator=(const GpuGroup&) = delete;

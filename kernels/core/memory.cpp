@@ -16,8 +16,8 @@ void release(void* data, size_t bytes) noexcept;
 namespace cuda {
 void* allocate(int index, size_t bytes);
 void release(int index, void* data, size_t bytes) noexcept;
-void* allocate_pinned(size_t bytes);
-void release_pinned(void* data, size_t bytes) noexcept;
+void* allocate_pinned(int index, size_t bytes);
+void release_pinned(int index, void* data, size_t bytes) noexcept;
 void copy(const void* from, void* to, size_t bytes);
 void synchronize(int index);
 size_t total_memory(int index);
@@ -29,7 +29,7 @@ void* allocate(Device device, size_t bytes) {
   switch (device.kind) {
     case DeviceKind::cpu: return cpu::allocate(bytes);
     case DeviceKind::cuda: return cuda::allocate(device.index, bytes);
-    case DeviceKind::pinned: return cuda::allocate_pinned(bytes);
+    case DeviceKind::pinned: return cuda::allocate_pinned(device.index, bytes);
   }
   return nullptr;
 }
@@ -51,7 +51,7 @@ Buffer::~Buffer() {
   switch (device_.kind) {
     case DeviceKind::cpu: cpu::release(data_, size_); break;
     case DeviceKind::cuda: cuda::release(device_.index, data_, size_); break;
-    case DeviceKind::pinned: cuda::release_pinned(data_, size_); break;
+    case DeviceKind::pinned: cuda::release_pinned(device_.index, data_, size_); break;
   }
 }
 

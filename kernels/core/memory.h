@@ -20,9 +20,10 @@ struct Device {
   std::string str() const;  // "cpu", "cuda:1"
 };
 
-// The memory of the host that data for device should lie in: pinned for a GPU.
+// The memory of the host that data for device should lie in: pinned for a GPU. All GPUs reach it; the index says which
+// one's driver is asked for it.
 inline Device host_memory_for(Device device) {
-  return {device.kind == DeviceKind::cpu ? DeviceKind::cpu : DeviceKind::pinned, 0};
+  return {device.kind == DeviceKind::cpu ? DeviceKind::cpu : DeviceKind::pinned, device.index};
 }
 
 // Owns bytes on a device, aligned to 64 (host) or 256 (CUDA, pinned), zero-filled. Throws Error when they cannot be

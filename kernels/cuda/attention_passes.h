@@ -44,14 +44,15 @@ struct ForwardRows {
     if (groups <= 0) return;
     typename T::Accumulator z[kScores];
     T::scores(q, k, groups, z);
-    const auto counts = [&](int lane, int n, int i) {
-      const int64_t column = key + 8 * n + tile_column(lane, i);
-      return column < s.L && (!s.causal || column <= row + tile_row(lane, i));
-    };
+    typename W::template Registers<int, 2> seen;
+    const auto counts = [&](int lane, int n, int i) { return 8 * n + i % 2 < seen.of(lane)[i / 2]; };
     typename W::template Registers<float, 2> largest;
     W::each_lane([&](int lane) {
       UVIC_UNROLL
-      for (int i = 0; i < 2; ++i) largest.of(lane)[i] = most.of(lane)[i];
+      for (int i = 0; i < 2; ++i) {
+        largest.of(lane)[i] = most.of(lane)[i];
+        seen.of(lane)[i] = columns_seen<kForwardStep>(s, row + tile_row(lane, 2 * i), key, lane);
+      }
       UVIC_UNROLL
       for (int n = 0; n < kScores; ++n) {
         UVIC_UNROLL
@@ -201,6 +202,9 @@ struct RowGradient {
     T::scores(grad_o, v, groups, g);
     typename T::Fragment dz[kScores / 2];
     W::each_lane([&](int lane) {
+      // Rows behind L are zeros, and are not stored.
+      const int seen[] = {columns_seen<kBackwardStep>(s, row + tile_row(lane, 0), key, lane),
+                          columns_seen<kBackwardStep>(s, row + tile_row(lane, 2), key, lane)};
       UVIC_UNROLL
       for (int n = 0; n < kScores; ++n) {
         UVIC_UNROLL
@@ -209,9 +213,8 @@ struct RowGradient {
           UVIC_UNROLL
           for (int j = 0; j < 2; ++j) {
             const int i = 2 * half + j;
-            const int64_t column = key + 8 * n + tile_column(lane, i), at = row + tile_row(lane, i);
             d[j] = 0;
-            if (at < s.L && column < s.L && (!s.causal || column <= at))
+            if (8 * n + j < seen[half])
               d[j] = score_gradient<Score, W>(z[n].of(lane)[i] * s.scale, g[n].of(lane)[i], delta.of(lane)[half],
                                               stat.of(lane)[half])
                          .dz;
@@ -280,25 +283,38 @@ struct KeyGradient {
     T::scores(v, grad_o, groups, g);
     typename T::Fragment weights[kScores / 2], dz[kScores / 2];
     W::each_lane([&](int lane) {
+      // Columns, counted from the lane's first one on: how many there are, and the first that sees each of the lane's
+      // keys. Keys behind L are zeros, and what they get is not stored.
+      const int64_t column = row + tile_column(lane, 0);
+      const int exist = static_cast<int>(smaller(s.L - column, kBackwardStep));
+      int from[2];
+      UVIC_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        const int64_t here = key + tile_row(lane, 2 * half);
+        from[half] = s.causal && here > column ? static_cast<int>(here - column) : 0;
+      }
       UVIC_UNROLL
       for (int n = 0; n < kScores; ++n) {
+        float w[2][2], d[2][2];
+        UVIC_UNROLL
+        for (int j = 0; j < 2; ++j) {
+          const int at = 8 * n + j;
+          const float delta = at < exist ? head.delta[column + at] : 0.0f;
+          const float stat = at < exist ? head.stat[column + at] : 0.0f;
+          UVIC_UNROLL
+          for (int half = 0; half < 2; ++half) {
+            const int i = 2 * half + j;
+            ScoreGradient both{0, 0};
+            if (at < exist && at >= from[half])
+              both = score_gradient<Score, W>(z[n].of(lane)[i] * s.scale, g[n].of(lane)[i], delta, stat);
+            w[half][j] = both.w;
+            d[half][j] = both.dz;
+          }
+        }
         UVIC_UNROLL
         for (int half = 0; half < 2; ++half) {
-          float w[2], d[2];
-          UVIC_UNROLL
-          for (int j = 0; j < 2; ++j) {
-            const int i = 2 * half + j;
-            const int64_t at = row + 8 * n + tile_column(lane, i), here = key + tile_row(lane, i);
-            w[j] = d[j] = 0;
-            if (at < s.L && here < s.L && (!s.causal || here <= at)) {
-              const ScoreGradient both =
-                  score_gradient<Score, W>(z[n].of(lane)[i] * s.scale, g[n].of(lane)[i], head.delta[at], head.stat[at]);
-              w[j] = both.w;
-              d[j] = both.dz;
-            }
-          }
-          T::put(weights[n / 2], lane, n, half, w[0], w[1]);
-          T::put(dz[n / 2], lane, n, half, d[0], d[1]);
+          T::put(weights[n / 2], lane, n, half, w[half][0], w[half][1]);
+          T::put(dz[n / 2], lane, n, half, d[half][0], d[half][1]);
         }
       }
     });

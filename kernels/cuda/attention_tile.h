@@ -184,4 +184,12 @@ UVIC_HD inline int groups_of(int64_t first, int64_t end) {
 
 UVIC_HD inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// How many columns of the step that begins at key, from the lane's first one on, a row may look at; 0 or less if none.
+// One number a row, so that the mask of a score is one comparison.
+template <int kStep>
+UVIC_HD inline int columns_seen(const AttentionSize& s, int64_t row, int64_t key, int lane) {
+  const int64_t end = s.causal ? smaller(s.L, row + 1) : s.L;
+  return static_cast<int>(smaller(end - key, kStep)) - tile_column(lane, 0);
+}
+
 }  // namespace uvic::cuda

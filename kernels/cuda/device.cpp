@@ -97,4 +97,10 @@ DeviceState& state(Context& ctx) {
   return ctx.backend_state<DeviceState>();
 }
 
+cudaMemoryType memory_of(const Tensor& t) {
+  cudaPointerAttributes attributes{};
+  UVIC_CUDA_CHECK(cudaPointerGetAttributes(&attributes, t.raw()));
+  return attributes.type;
+}
+
 }  // namespace uvic::cuda

@@ -45,4 +45,10 @@ class DeviceState {
 // The state of ctx, whose GPU becomes the calling thread's.
 DeviceState& state(Context& ctx);
 
+// cudaMemoryTypeUnregistered: only the host reaches it; cudaMemoryTypeHost: pinned.
+cudaMemoryType memory_of(const Tensor& t);
+
+// What ops/transfer.h promises; from may be on the device, too.
+void upload(Context& ctx, Tensor from, Tensor to);
+
 }  // namespace uvic::cuda

@@ -51,6 +51,8 @@ struct Preference {
 };
 
 constexpr uint32_t kMostAligned = 256;
+// Kernels load the bias 16 bytes at a time, and no preference tells the library that it lies elsewhere.
+constexpr uint32_t kBiasAligned = 16;
 
 // The largest power of two up to kMostAligned that divides an address: what the algorithm may rely on.
 uint32_t alignment(const void* p) {
@@ -170,6 +172,12 @@ struct Plan {
 void product(Context& ctx, const Product& p) {
   if (p.c.rows == 0 || p.c.columns == 0) return;
   DeviceState& s = state(ctx);
+  if (alignment(p.bias) < kBiasAligned) {
+    const auto scope = ctx.scope("bias");
+    const Tensor bias = ctx.empty(p.c.dtype, {p.c.columns});
+    UVIC_CUDA_CHECK(cudaMemcpyAsync(bias.raw(), p.bias, bias.bytes(), cudaMemcpyDefault, s.stream));
+    return product(ctx, {.a = p.a, .b = p.b, .c = p.c, .bias = bias.raw(), .added = p.added});
+  }
   std::shared_ptr<Plan>& plan = s.plans[key_of(p)];
   if (!plan) plan = std::make_shared<Plan>(ctx, s, p);
   if (p.bias) plan->operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/upload_by_value.h"
 
 namespace uvic::cuda {
 namespace {
@@ -40,9 +41,14 @@ void* allocate(int index, size_t bytes) {
   return data;
 }
 
-void release(int, void* data, size_t) noexcept { cudaFree(data); }
+// A thread that has chosen no GPU would make itself a context on the first one, of half a gigabyte: to free memory, or
+// to pin some, takes one.
+void release(int index, void* data, size_t) noexcept {
+  cudaSetDevice(index);
+  cudaFree(data);
+}
 
-void* allocate_pinned(size_t bytes) {
+void* allocate_pinned(int index, size_t bytes) {
   void* data = nullptr;
   {
     PinnedPool& pool = pinned_pool();
@@ -52,12 +58,15 @@ void* allocate_pinned(size_t bytes) {
       pool.free.erase(found);
     }
   }
-  if (!data) UVIC_CUDA_CHECK(cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped));
+  if (!data) {
+    select(index);
+    UVIC_CUDA_CHECK(cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped));
+  }
   std::memset(data, 0, bytes);
   return data;
 }
 
-void release_pinned(void* data, size_t bytes) noexcept {
+void release_pinned(int index, void* data, size_t bytes) noexcept {
   PinnedPool& pool = pinned_pool();
   try {
     const std::lock_guard lock(pool.mutex);
@@ -67,6 +76,7 @@ void release_pinned(void* data, size_t bytes) noexcept {
     }
   } catch (...) {  // no memory to remember it by
   }
+  cudaSetDevice(index);
   cudaFreeHost(data);
 }
 
@@ -76,13 +86,43 @@ void copy(const void* from, void* to, size_t bytes) {
   UVIC_CUDA_CHECK(cudaStreamSynchronize(cudaStreamLegacy));  // a copy inside the device has only been queued
 }
 
+// A copy from pageable memory may be done behind the call's back, in the stream's order: CUDA only says that it might
+// not be, and a GPU that reads such memory itself needs no staging. What asked for the copy goes on to change it.
 void upload(Context& ctx, Tensor from, Tensor to) {
-  UVIC_CUDA_CHECK(cudaMemcpyAsync(to.raw(), from.raw(), from.bytes(), cudaMemcpyDefault, state(ctx).stream));
+  const cudaStream_t stream = state(ctx).stream;
+  const bool pageable = memory_of(from) == cudaMemoryTypeUnregistered;
+  if (pageable && from.bytes() <= kMostByValue) return upload_by_value(ctx, from, to);
+  UVIC_CUDA_CHECK(cudaMemcpyAsync(to.raw(), from.raw(), from.bytes(), cudaMemcpyDefault, stream));
+  if (pageable) UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 
 void download(Context& ctx, Tensor from, Tensor to) {
   upload(ctx, from, to);
   UVIC_CUDA_CHECK(cudaStreamSynchronize(state(ctx).stream));
+}
+
+namespace {
+
+// A point in a stream's work.
+struct Mark {
+  cudaEvent_t event = nullptr;
+  Mark() { UVIC_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming)); }
+  ~Mark() { cudaEventDestroy(event); }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+};
+
+}  // namespace
+
+void set_mark(Context& ctx, std::shared_ptr<void>& mark) {
+  const cudaStream_t stream = state(ctx).stream;
+  if (!mark) mark = std::make_shared<Mark>();
+  UVIC_CUDA_CHECK(cudaEventRecord(static_cast<Mark*>(mark.get())->event, stream));
+}
+
+void wait_for(Context& ctx, const std::shared_ptr<void>& mark) {
+  select(ctx.device().index);
+  UVIC_CUDA_CHECK(cudaEventSynchronize(static_cast<Mark*>(mark.get())->event));
 }
 
 void synchronize(int index) {

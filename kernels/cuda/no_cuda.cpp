@@ -35,13 +35,17 @@ namespace {
 
 void* allocate(int, size_t) { absent(); }
 void release(int, void*, size_t) noexcept {}
-void* allocate_pinned(size_t) { absent(); }
-void release_pinned(void*, size_t) noexcept {}
+void* allocate_pinned(int, size_t) { absent(); }
+void release_pinned(int, void*, size_t) noexcept {}
 void copy(const void*, void*, size_t) { absent(); }
 void synchronize(int) { absent(); }
 size_t total_memory(int) { absent(); }
 
 void replay(Context&, std::shared_ptr<void>&, const std::vector<int64_t>&, const std::function<void()>&) { absent(); }
+
+void feed_turn(Context&, std::shared_ptr<void>&) { absent(); }
+Tensor feed_take(Context&, std::shared_ptr<void>&, Tensor) { absent(); }
+void feed_join(Context&, std::shared_ptr<void>&) { absent(); }
 
 void attention_forward(Context&, const AttentionArgs&, Tensor, Tensor) { absent(); }
 void attention_backward(Context&, const AttentionArgs&, Tensor, Tensor, Tensor, Tensor) { absent(); }
@@ -92,6 +96,8 @@ void position_backward(Context&, Tensor, Tensor) { absent(); }
 
 void upload(Context&, Tensor, Tensor) { absent(); }
 void download(Context&, Tensor, Tensor) { absent(); }
+void set_mark(Context&, std::shared_ptr<void>&) { absent(); }
+void wait_for(Context&, const std::shared_ptr<void>&) { absent(); }
 
 void cast(Context&, Tensor, Tensor) { absent(); }
 void accumulate(Context&, Tensor, Tensor) { absent(); }
@@ -108,8 +114,11 @@ void mse(Context&, Tensor, Tensor, Tensor, Tensor, Tensor) { absent(); }
 void pixels_to_image(Context&, Tensor, Tensor) { absent(); }
 void image_to_pixels(Context&, Tensor, Tensor) { absent(); }
 
-double squared_norm(Context&, Tensor) { absent(); }
-void adamw_ema(Context&, const AdamWArgs&, Tensor, Tensor, Tensor, Tensor, std::span<const Average>, Tensor) {
+void squared_norm(Context&, Tensor, Tensor) { absent(); }
+void set_rates(Context&, const SweepScalars&, Tensor) { absent(); }
+void stop_unless_finite(Context&, Tensor, Tensor) { absent(); }
+void clip(Context&, Tensor, double, Tensor) { absent(); }
+void adamw_ema(Context&, const AdamWArgs&, Tensor, Tensor, Tensor, Tensor, Tensor, std::span<const Average>, Tensor) {
   absent();
 }
 

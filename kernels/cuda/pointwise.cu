@@ -22,13 +22,6 @@ __device__ To convert(From x) {
   }
 }
 
-// cudaMemoryTypeUnregistered: only the host reaches it; cudaMemoryTypeHost: pinned.
-cudaMemoryType memory_of(const Tensor& t) {
-  cudaPointerAttributes attributes{};
-  UVIC_CUDA_CHECK(cudaPointerGetAttributes(&attributes, t.raw()));
-  return attributes.type;
-}
-
 template <class From, class To>
 struct Cast {
   const From* src;
@@ -141,14 +134,14 @@ void cast(Context& ctx, Tensor src, Tensor dst) {
   const cudaMemoryType to_memory = memory_of(dst);
   const bool to_host = to_memory != cudaMemoryTypeDevice;
   if (src.dtype() == dst.dtype()) {
-    UVIC_CUDA_CHECK(cudaMemcpyAsync(dst.raw(), src.raw(), src.bytes(), cudaMemcpyDefault, stream));
+    upload(ctx, src, dst);
     if (to_host) UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
     return;
   }
   const Tensor out = to_memory == cudaMemoryTypeUnregistered ? ctx.like(dst) : dst;
   if (memory_of(src) == cudaMemoryTypeUnregistered) {
     const Tensor copied = ctx.like(src);
-    UVIC_CUDA_CHECK(cudaMemcpyAsync(copied.raw(), src.raw(), src.bytes(), cudaMemcpyDefault, stream));
+    upload(ctx, src, copied);
     src = copied;
   }
   with_float(src.dtype(), [&](auto from) {

@@ -1,7 +1,5 @@
 #include "kernels/ops/update.h"
 
-#include <cmath>
-
 #include "kernels/cuda/launch.cuh"
 
 namespace uvic::cuda {
@@ -25,9 +23,24 @@ __global__ void __launch_bounds__(kThreads) squared_norm_finish_kernel(const dou
   if (threadIdx.x == 0) *total = sum;
 }
 
+__global__ void set_rates_kernel(SweepScalars to, SweepScalars* sweep) { set_rates(*sweep, to); }
+
+__global__ void clip_kernel(const double* square, double max_norm, SweepScalars* sweep) {
+  clip(*sweep, *square, max_norm);
+}
+
+struct StopUnlessFinite {
+  const float* x;
+  SweepScalars* sweep;
+  __device__ void operator()(int64_t i) const {
+    if (!is_finite(x[i])) sweep->stopped = 1;  // whoever writes, writes this
+  }
+};
+
 // As the CPU's, operation by operation: no fma, since the reference rounds each.
 struct Update {
-  float grad_scale, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2, eps, step_size;
+  const SweepScalars* sweep;
+  float beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
   float *param, *m, *v;
   const float* grad;
   bf16* working;  // may be null
@@ -38,10 +51,12 @@ struct Update {
   } average[kMaxAverages];
 
   __device__ void operator()(int64_t i) const {
-    const float g = grad[i] * grad_scale;
+    const SweepScalars s = *sweep;
+    if (s.stopped != 0) return;
+    const float g = grad[i] * s.grad_scale;
     const float new_m = beta1 * m[i] + one_minus_beta1 * g;
     const float new_v = beta2 * v[i] + one_minus_beta2 * g * g;
-    const float p = param[i] * decay - step_size * new_m / (sqrtf(new_v) / root_correction2 + eps);
+    const float p = param[i] * s.decay - s.step_size * new_m / (sqrtf(new_v) / s.root_correction2 + eps);
     param[i] = p;
     m[i] = new_m;
     v[i] = new_v;
@@ -51,35 +66,39 @@ struct Update {
   }
 };
 
+SweepScalars* scalars_in(Tensor sweep) { return reinterpret_cast<SweepScalars*>(sweep.data<float>()); }
+
 }  // namespace
 
-double squared_norm(Context& ctx, Tensor x) {
+void squared_norm(Context& ctx, Tensor x, Tensor square) {
   const auto scope = ctx.scope("squared_norm");
   const int64_t n = x.numel(), pieces = (n + kPiece - 1) / kPiece;
-  if (n == 0) return 0;
-  double* sums = ctx.empty(DType::f64, {pieces + 1}).data<double>();
-  launch(ctx, {static_cast<unsigned>(pieces)}, squared_norm_pieces_kernel, x.data<float>(), n, sums);
-  launch(ctx, {1}, squared_norm_finish_kernel, sums, pieces, sums + pieces);
-  const cudaStream_t stream = state(ctx).stream;
-  double total = 0;
-  UVIC_CUDA_CHECK(cudaMemcpyAsync(&total, sums + pieces, sizeof total, cudaMemcpyDeviceToHost, stream));
-  UVIC_CUDA_CHECK(cudaStreamSynchronize(stream));
-  return total;
+  double* sums = ctx.empty(DType::f64, {pieces}).data<double>();
+  if (n > 0) launch(ctx, {static_cast<unsigned>(pieces)}, squared_norm_pieces_kernel, x.data<float>(), n, sums);
+  launch(ctx, {1}, squared_norm_finish_kernel, sums, pieces, square.data<double>());
 }
 
-void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor param, Tensor grad, Tensor m, Tensor v,
+void set_rates(Context& ctx, const SweepScalars& rates, Tensor sweep) {
+  launch(ctx, {1, 1}, set_rates_kernel, rates, scalars_in(sweep));
+}
+
+void stop_unless_finite(Context& ctx, Tensor x, Tensor sweep) {
+  for_each(ctx, x.numel(), StopUnlessFinite{x.data<float>(), scalars_in(sweep)});
+}
+
+void clip(Context& ctx, Tensor square, double max_norm, Tensor sweep) {
+  launch(ctx, {1, 1}, clip_kernel, square.data<double>(), max_norm, scalars_in(sweep));
+}
+
+void adamw_ema(Context& ctx, const AdamWArgs& a, Tensor sweep, Tensor param, Tensor grad, Tensor m, Tensor v,
                std::span<const Average> averages, Tensor working) {
-  const double t = static_cast<double>(a.step);
   const auto f = [](double x) { return static_cast<float>(x); };
-  Update update{.grad_scale = f(a.grad_scale),
-                .decay = f(1 - a.lr * a.weight_decay),
+  Update update{.sweep = scalars_in(sweep),
                 .beta1 = f(a.beta1),
                 .one_minus_beta1 = f(1 - a.beta1),
                 .beta2 = f(a.beta2),
                 .one_minus_beta2 = f(1 - a.beta2),
-                .root_correction2 = f(std::sqrt(1 - std::pow(a.beta2, t))),
                 .eps = f(a.eps),
-                .step_size = f(a.lr / (1 - std::pow(a.beta1, t))),
                 .param = param.data<float>(),
                 .m = m.data<float>(),
                 .v = v.data<float>(),

@@ -9,7 +9,7 @@ namespace uvic {
 // The border between the host and ctx's device. Ops work on the device; whoever looks at numbers, or brings them, does
 // so on the host. On a CPU the two are one memory: on_device, on_host and host_for then give back what they are given.
 
-// to, on ctx's device, = from, on the host; dtype and shape agree. In order with ctx's work, which is not waited for:
+// to, on ctx's device, = from, on the host or there; dtype and shape agree. In order with ctx's work, not waited for:
 // from may change at once, but if it is pinned only after what synchronizes.
 void upload(Context& ctx, Tensor from, Tensor to);
 // The way back: to, on the host, = from, on ctx's device. Waits for all that ctx has to do, and for the copy.

@@ -148,9 +148,10 @@ TEST_P(TrainerOnDevice, PreviewsAreTheSameAfterAResume) {
   EXPECT_TRUE(fs::exists(dir_ / "whole/samples" / (step_name(5) + ".png")));
 }
 
-TEST_F(TrainerTest, ALossThatIsNotFiniteStopsWithTheModuleAndTheLastGoodCheckpoint) {
+TEST_P(TrainerOnDevice, ALossThatIsNotFiniteStopsWithTheModuleAndTheLastGoodCheckpoint) {
   for (const char* dtype : {"f32", "bf16"}) {
     for (const std::string module : {"in_blocks.0", "mid_block", "out_blocks.0"}) {
+      if (GetParam().kind == DeviceKind::cuda && module == "in_blocks.0") continue;  // an emulated one takes its time
       SCOPED_TRACE(dtype + module);
       RunConfig config = tiny_run(data_);
       config.train.dtype = dtype;

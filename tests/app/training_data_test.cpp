@@ -82,7 +82,13 @@ TEST_F(TrainingDataTest, TheScaleIsTheConfigsOrTheAutoencoders) {
   EXPECT_EQ(images.samples(), 15);
 }
 
-TEST_F(TrainingDataTest, RunsOnLatentsEndWithTheSameBitsWhateverStoppedThem) {
+class TrainingDataOnDevice : public TrainingDataTest, public ::testing::WithParamInterface<Device> {
+ protected:
+  TrainingDataOnDevice() { device_ = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, TrainingDataOnDevice, ::testing::ValuesIn(devices()), device_name);
+
+TEST_P(TrainingDataOnDevice, RunsOnLatentsEndWithTheSameBitsWhateverStoppedThem) {
   for (const bool text : {false, true}) {
     SCOPED_TRACE(text);
     const RunConfig config = latent_run(text);

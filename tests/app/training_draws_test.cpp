@@ -59,21 +59,31 @@ std::vector<double> all_of(const StepInputs& in, int64_t begin, int64_t end) {
   return v;
 }
 
+// A step's inputs, of a batch that need not outlive them.
+StepInputs drawn(const TrainingDraws& draws, Context& ctx, const Batch& batch, int64_t step, Rows rows = {}) {
+  Feed feed(ctx);
+  const StepMaterial material = draws.bring(feed, batch, step);
+  const StepInputs in = draws.draw(ctx, material, rows);
+  synchronize(ctx.device());
+  return in;
+}
+
 TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
   for (const char* schedule : {"vp", "sd"}) {
     RunConfig config = small_run();
     config.diffusion.schedule = schedule;
     const TrainingDraws draws(config, schedule_of(schedule));
     Context ctx, other({.threads = 1, .isa = Isa::avx2});
-    const StepInputs six = draws.draw(ctx, batch_of(30, 6), 5);
-    EXPECT_EQ(all_of(six, 0, 3), all_of(draws.draw(other, batch_of(30, 3), 5), 0, 3));
-    EXPECT_EQ(all_of(six, 3, 6), all_of(draws.draw(other, batch_of(33, 3), 5), 0, 3));
-    EXPECT_EQ(all_of(six, 2, 5), all_of(draws.draw(other, batch_of(30, 6), 5, {2, 5}), 0, 3));
-    EXPECT_NE(values(six.eps), values(draws.draw(ctx, batch_of(30, 6), 6).eps));
-    EXPECT_NE(values(six.t), values(draws.draw(ctx, batch_of(30, 6), 6).t));
+    const StepInputs six = drawn(draws, ctx, batch_of(30, 6), 5);
+    EXPECT_EQ(all_of(six, 0, 3), all_of(drawn(draws, other, batch_of(30, 3), 5), 0, 3));
+    EXPECT_EQ(all_of(six, 3, 6), all_of(drawn(draws, other, batch_of(33, 3), 5), 0, 3));
+    EXPECT_EQ(all_of(six, 2, 5), all_of(drawn(draws, other, batch_of(30, 6), 5, {2, 5}), 0, 3));
+    EXPECT_NE(values(six.eps), values(drawn(draws, ctx, batch_of(30, 6), 6).eps));
+    EXPECT_NE(values(six.t), values(drawn(draws, ctx, batch_of(30, 6), 6).t));
     EXPECT_NE(values(six.eps.rows(0, 1)), values(six.eps.rows(1, 2)));
     config.train.seed = 78;
-    EXPECT_NE(values(TrainingDraws(config, schedule_of(schedule)).draw(ctx, batch_of(30, 6), 5).eps), values(six.eps));
+    EXPECT_NE(values(drawn(TrainingDraws(config, schedule_of(schedule)), ctx, batch_of(30, 6), 5).eps),
+              values(six.eps));
   }
 }
 
@@ -84,8 +94,8 @@ TEST(TrainingDraws, HaveTheSameBitsOnEveryDevice) {
   const TrainingDraws of_images(small_run(), schedule_of("vp")),
       of_latents(latent_run(), schedule_of("sd"), 0.5, empty.tensor);
   const auto all = [&](Context& ctx, const Batch& images, const Batch& latents) {
-    std::vector<double> v = all_of(of_images.draw(ctx, images, 5), 0, 9);
-    const StepInputs in = of_latents.draw(ctx, latents, 5);  // x0 goes through exp(), of each device its own
+    std::vector<double> v = all_of(drawn(of_images, ctx, images, 5), 0, 9);
+    const StepInputs in = drawn(of_latents, ctx, latents, 5);  // x0 goes through exp(), of each device its own
     for (const Tensor& t : {in.eps, in.t, in.conditions.context})
       for (const double x : values(t)) v.push_back(x);
     return v;
@@ -105,7 +115,7 @@ TEST(TrainingDraws, ALabelThatTheModelDoesNotHaveIsSaid) {
   Context ctx;
   Batch batch = batch_of(0, 3);
   batch.labels[1] = 10;  // the null class
-  EXPECT_EQ(error_of([&] { TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch, 0); }),
+  EXPECT_EQ(error_of([&] { drawn(TrainingDraws(small_run(), schedule_of("vp")), ctx, batch, 0); }),
             "the data have an image of label 10, the model has 10 classes");
 }
 
@@ -114,7 +124,7 @@ constexpr int64_t kMany = 4000;
 // Means and variances within five standard errors.
 TEST(TrainingDraws, NoiseIsStandardNormalAndTimeUniform) {
   Context ctx;
-  const StepInputs in = TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch_of(0, kMany), 3);
+  const StepInputs in = drawn(TrainingDraws(small_run(), schedule_of("vp")), ctx, batch_of(0, kMany), 3);
   double mean = 0, square = 0;
   const auto eps = values(in.eps);
   const double n = static_cast<double>(eps.size());
@@ -135,7 +145,7 @@ TEST(TrainingDraws, DiscreteTimesAreTheWholeStepsFromOneToAThousand) {
   RunConfig config = small_run();
   config.diffusion.schedule = "sd";
   const Schedule schedule = schedule_of("sd");
-  const StepInputs in = TrainingDraws(config, schedule).draw(ctx, batch_of(0, kMany), 0);
+  const StepInputs in = drawn(TrainingDraws(config, schedule), ctx, batch_of(0, kMany), 0);
   std::set<double> seen;
   for (int64_t b = 0; b < kMany; ++b) {
     const double n = at(in.t, b);
@@ -156,7 +166,7 @@ TEST(TrainingDraws, DropsTheShareOfLabelsAndKeepsTheOthers) {
   const Batch batch = batch_of(0, kMany);
   for (const double share : {0.0, 0.25}) {
     config.train.label_drop = share;
-    const StepInputs in = TrainingDraws(config, schedule_of("vp")).draw(ctx, batch, 0);
+    const StepInputs in = drawn(TrainingDraws(config, schedule_of("vp")), ctx, batch, 0);
     int dropped = 0;
     for (int64_t b = 0; b < kMany; ++b) {
       if (at(in.conditions.y, b) == 10) {
@@ -169,13 +179,13 @@ TEST(TrainingDraws, DropsTheShareOfLabelsAndKeepsTheOthers) {
   }
   config.model.num_classes = -1;
   config.model.null_class = false;
-  EXPECT_TRUE(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 2), 0).conditions.y.empty());
+  EXPECT_TRUE(drawn(TrainingDraws(config, schedule_of("vp")), ctx, batch_of(0, 2), 0).conditions.y.empty());
 }
 
 TEST(TrainingDraws, PixelsBecomeImagesInMinusOneToOne) {
   Context ctx;
   const Batch batch = batch_of(5, 2);
-  const StepInputs in = TrainingDraws(small_run(), schedule_of("vp")).draw(ctx, batch, 0);
+  const StepInputs in = drawn(TrainingDraws(small_run(), schedule_of("vp")), ctx, batch, 0);
   const auto* pixels = static_cast<const uint8_t*>(batch.pixels.tensor.raw());
   for (int64_t b = 0; b < 2; ++b)
     for (int64_t c = 0; c < 3; ++c)
@@ -190,8 +200,8 @@ TEST(TrainingDraws, LogitNormalTimes) {
   RunConfig config = small_run();
   config.diffusion.time_sampling = "logit_normal";
   const Batch batch = batch_of(0, kMany);
-  const std::vector<double> t = values(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch, 0).t);
-  const std::vector<double> n = values(TrainingDraws(config, schedule_of("linear")).draw(ctx, batch, 0).t);
+  const std::vector<double> t = values(drawn(TrainingDraws(config, schedule_of("vp")), ctx, batch, 0).t);
+  const std::vector<double> n = values(drawn(TrainingDraws(config, schedule_of("linear")), ctx, batch, 0).t);
   double mean = 0, square = 0;
   for (size_t i = 0; i < t.size(); ++i) {
     const double u = t[i] / 999, z = std::log(u / (1 - u));
@@ -212,10 +222,10 @@ TEST(TrainingDraws, MinSnrWeights) {
   for (const std::string prediction : {"eps", "x0", "v"}) {
     config.diffusion.prediction = prediction;
     config.diffusion.loss_weight = "none";
-    for (const double w : values(TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 50), 0).weight))
+    for (const double w : values(drawn(TrainingDraws(config, schedule_of("vp")), ctx, batch_of(0, 50), 0).weight))
       ASSERT_EQ(w, 1);
     config.diffusion.loss_weight = "min_snr";
-    const StepInputs in = TrainingDraws(config, schedule_of("vp")).draw(ctx, batch_of(0, 500), 0);
+    const StepInputs in = drawn(TrainingDraws(config, schedule_of("vp")), ctx, batch_of(0, 500), 0);
     int cut = 0;
     for (int64_t b = 0; b < 500; ++b) {
       const double alpha = at(in.alpha, b), sigma = at(in.sigma, b), snr = alpha * alpha / (sigma * sigma);
@@ -233,7 +243,7 @@ TEST(TrainingDraws, LatentsComeFromTheirPosteriorsAndAreScaled) {
   Context ctx;
   const OwnedTensor empty({}, DType::f32, {3, 5});
   const TrainingDraws draws(latent_run(), schedule_of("vp"), 0.5, empty.tensor);
-  const StepInputs in = draws.draw(ctx, latents_of(0, kMany), 3);
+  const StepInputs in = drawn(draws, ctx, latents_of(0, kMany), 3);
   double mean = 0, square = 0, of_eps = 0;
   constexpr double n = kMany * 64;
   for (int64_t b = 0; b < kMany; ++b)
@@ -245,13 +255,13 @@ TEST(TrainingDraws, LatentsComeFromTheirPosteriorsAndAreScaled) {
   EXPECT_NEAR(mean, 0, 5 / std::sqrt(n));
   EXPECT_NEAR(square, 1, 5 * std::sqrt(2 / n));
   EXPECT_NEAR(of_eps, 0, 5 / std::sqrt(n)) << "its noise is not that of training";
-  EXPECT_EQ(all_of(in, 2, 5), all_of(draws.draw(ctx, latents_of(2, 3), 3), 0, 3));
-  EXPECT_NE(values(in.x0), values(draws.draw(ctx, latents_of(0, kMany), 4).x0));
+  EXPECT_EQ(all_of(in, 2, 5), all_of(drawn(draws, ctx, latents_of(2, 3), 3), 0, 3));
+  EXPECT_NE(values(in.x0), values(drawn(draws, ctx, latents_of(0, kMany), 4).x0));
 
   Batch means = latents_of(0, 6);
   means.latents = OwnedTensor({}, DType::f32, {6, 2, 8, 8});
   for (int64_t i = 0; i < 6 * 128; ++i) means.latents.tensor.data<float>()[i] = static_cast<float>(i);
-  const StepInputs plain = draws.draw(ctx, means, 3);
+  const StepInputs plain = drawn(draws, ctx, means, 3);
   for (int64_t i = 0; i < 6 * 128; ++i) ASSERT_EQ(at(plain.x0, i), 0.5 * static_cast<double>(i));
 }
 
@@ -259,7 +269,7 @@ TEST(TrainingDraws, ADroppedTextIsTheEmptyOne) {
   Context ctx;
   const OwnedTensor empty = tensor_of(DType::f32, {3, 5}, std::vector<double>(15, -3));
   const StepInputs in =
-      TrainingDraws(latent_run(), schedule_of("sd"), 1, empty.tensor).draw(ctx, latents_of(0, kMany), 1);
+      drawn(TrainingDraws(latent_run(), schedule_of("sd"), 1, empty.tensor), ctx, latents_of(0, kMany), 1);
   int dropped = 0;
   for (int64_t b = 0; b < kMany; ++b) {
     const auto row = values(in.conditions.context.rows(b, b + 1));

@@ -28,11 +28,13 @@ void adamw_job(Context& ctx, const UViCConfig& c, DType dtype, Job& job) {
   const Tensor param = job.zeros(DType::f32, n), grad = job.zeros(DType::f32, n), m = job.zeros(DType::f32, n);
   const Tensor v = job.zeros(DType::f32, n), ema = job.zeros(DType::f32, n);
   const Tensor working = dtype == DType::bf16 ? job.zeros(dtype, n) : Tensor{};
+  const Tensor sweep = job.zeros(DType::f32, {kSweepScalars});
+  set_rates(ctx, {}, sweep);
   job.bytes = static_cast<double>(n.numel()) * (9 * 4 + (working ? 2 : 0));  // all are read, all but grad written
   job.label = n.str();
   job.run = [=, &ctx] {
     const Average average{ema};
-    adamw_ema(ctx, {}, param, grad, m, v, {&average, 1}, working);
+    adamw_ema(ctx, {}, sweep, param, grad, m, v, {&average, 1}, working);
   };
 }
 

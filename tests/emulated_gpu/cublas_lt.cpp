@@ -266,6 +266,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
       !is_aligned(d, algo->data[4]) || !is_aligned(workspace, 256) || workspace_bytes < algo->data[5])
     return CUBLAS_STATUS_INVALID_VALUE;
   const float by = *static_cast<const float*>(alpha), added = *static_cast<const float*>(beta);
+  if (desc->epilogue == CUBLASLT_EPILOGUE_BIAS && !is_aligned(desc->bias, 16))
+    emulated_gpu::stop("cublasLtMatmul is given a bias at %p, not a multiple of 16 bytes", desc->bias);
   if (c == d && (c_layout->stride != d_layout->stride || c_layout->order != d_layout->order))
     return CUBLAS_STATUS_INVALID_VALUE;
   check(handle->device, "A", a, bytes_of(*a_layout));

@@ -3,6 +3,7 @@
 // The part of the CUDA runtime that uvic uses, on an emulated GPU: found instead of NVIDIA's header where UVIC_CUDA is
 // "emulated". Names, values and contracts are NVIDIA's. What is stricter here:
 //   - Work of a stream is done only when something waits for it, so that a missing wait shows.
+//   - So are copies from and to pageable memory, which CUDA says "might be synchronous".
 //   - Device memory cannot be read by the host: it ends the program, with a line that says where.
 //   - What no GPU could do (a barrier that not all threads reach, a kernel given a pointer to host memory) ends it,
 //   too.

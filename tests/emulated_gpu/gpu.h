@@ -16,6 +16,9 @@ constexpr size_t kMemory = size_t{16} << 30;  // of a GPU
 
 // GPUs there are: UVIC_GPUS, or 1.
 int device_count();
+// Whether this process holds a context there: memory of the GPU, half a gigabyte of a real one. Who allocates, frees,
+// pins or launches without having chosen a GPU takes one on the first.
+bool has_context(int device);
 
 // ---- memory -------------------------------------------------------------------------------------------------------
 struct Allocation {
@@ -57,6 +60,12 @@ void finish(int device);
 int device_of(cudaStream_t stream);
 int current_device();
 cudaError_t record(cudaError_t status);  // for cudaGetLastError; returns status
+
+// What the calling thread has done: calls that wait for a GPU or may, kernels started on their own, and graphs.
+struct Calls {
+  uint64_t waits = 0, kernels = 0, graphs = 0;
+};
+Calls& calls();
 
 // Ends the program if a kernel must not be given this.
 void check_parameters(int device, const void* kernel, const Parameter* parameters, size_t count);

@@ -5,7 +5,7 @@ using namespace emulated_gpu;
 struct CUgraph_st {
   int device;
   std::shared_ptr<std::vector<Work>> work;
-  bool has_collectives;
+  std::shared_ptr<void> group;
 };
 struct CUgraphExec_st : CUgraph_st {};
 
@@ -43,10 +43,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   for (const cudaStream_t other : all_streams())
     if (other->queue->recording == recording) other->queue->recording = nullptr;
   own_recording.reset();
+  const auto group = std::move(recording->group);
   if (recording->invalid) return record(cudaErrorStreamCaptureInvalidated);
   if (!recording->unjoined.empty()) return record(cudaErrorStreamCaptureUnjoined);
-  *graph = new CUgraph_st{stream->queue->device, std::make_shared<std::vector<Work>>(std::move(recording->work)),
-                          recording->has_collectives};
+  *graph =
+      new CUgraph_st{stream->queue->device, std::make_shared<std::vector<Work>>(std::move(recording->work)), group};
   return cudaSuccess;
 }
 
@@ -58,10 +59,11 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   const auto hold = lock();
   if (device_of(stream) != exec->device) return record(cudaErrorInvalidValue);
+  ++calls().graphs;
   const cudaError_t status = enqueue(stream, [work = exec->work] {
     for (const Work& w : *work) w();
   });
-  return record(status == cudaSuccess && exec->has_collectives ? finish(stream) : status);
+  return record(status == cudaSuccess && exec->group ? finish(stream) : status);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

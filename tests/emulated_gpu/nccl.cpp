@@ -7,19 +7,20 @@
 using namespace emulated_gpu;
 
 struct ncclComm {
-  MPI_Comm processes;  // its own: NCCL's calls are none of the program's MPI
+  MPI_Comm processes;                                    // its own: NCCL's calls are none of the program's MPI
+  std::shared_ptr<void> held = std::make_shared<int>();  // by graphs that recorded its calls, too
 };
 
 namespace {
 
 // Where other streams' work waits until somebody waits for it, this is done by each process at the same place of the
 // program, or one could wait here for another that waits for it elsewhere.
-ncclResult_t together(cudaStream_t stream, void* to, size_t bytes, std::function<void()> work) {
+ncclResult_t together(ncclComm_t comm, cudaStream_t stream, void* to, size_t bytes, std::function<void()> work) {
   const auto hold = lock();
   if (device_of(stream) < 0 || !reaches(device_of(stream), to, bytes)) return ncclInvalidArgument;
   if (enqueue(stream, std::move(work)) != cudaSuccess) return ncclInvalidUsage;
   if (const auto& recording = stream->queue->recording) {
-    recording->has_collectives = true;
+    recording->group = comm->held;
     return ncclSuccess;
   }
   return finish(stream) == cudaSuccess ? ncclSuccess : ncclInvalidUsage;
@@ -62,7 +63,9 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   MPI_Comm_free(&comm->processes);
   return ncclCommAbort(comm);
 }
+// NCCL polls, in both, until the last graph that holds some of its work is gone.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  if (comm->held.use_count() > 1) stop("ncclCommDestroy waits for ever: there is a graph that recorded its calls");
   delete comm;
   return ncclSuccess;
 }
@@ -70,7 +73,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm,
                            cudaStream_t stream) {
   if (type != ncclFloat || from != to) return ncclInvalidArgument;
-  return together(stream, to, count * sizeof(float), [=, processes = comm->processes] {
+  return together(comm, stream, to, count * sizeof(float), [=, processes = comm->processes] {
     MPI_Allreduce(MPI_IN_PLACE, to, static_cast<int>(count), MPI_FLOAT, MPI_SUM, processes);
   });
 }
@@ -78,7 +81,7 @@ ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataTyp
 ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root, ncclComm_t comm,
                            cudaStream_t stream) {
   if (type != ncclChar || from != to) return ncclInvalidArgument;
-  return together(stream, to, count, [=, processes = comm->processes] {
+  return together(comm, stream, to, count, [=, processes = comm->processes] {
     MPI_Bcast(to, static_cast<int>(count), MPI_CHAR, root, processes);
   });
 }
@@ -90,7 +93,7 @@ ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataTyp
   MPI_Comm_rank(comm->processes, &rank);
   if (type != ncclChar || from != static_cast<char*>(to) + static_cast<size_t>(rank) * count)
     return ncclInvalidArgument;
-  return together(stream, to, count * static_cast<size_t>(size), [=, processes = comm->processes] {
+  return together(comm, stream, to, count * static_cast<size_t>(size), [=, processes = comm->processes] {
     MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, to, static_cast<int>(count), MPI_CHAR, processes);
   });
 }

@@ -23,7 +23,7 @@ struct Recording {
   std::vector<Work> work;             // in the order of the calls: one of the orders that the graph allows
   std::map<Queue*, size_t> unjoined;  // of other streams whose last work, up to here, the origin does not wait for yet
   bool invalid = false;               // something was done that no graph can hold
-  bool has_collectives = false;       // of several processes
+  std::shared_ptr<void> group;        // of the processes that do some of it together; null if none
 };
 
 struct Queue {
@@ -49,6 +49,7 @@ struct Queue {
 
 // Whether the calling thread is recording: it must not allocate, free or wait then. Makes the recording invalid if so.
 bool disturbs_recording();
+bool is_recording(cudaStream_t stream);
 // All streams there are.
 std::set<cudaStream_t>& all_streams();
 

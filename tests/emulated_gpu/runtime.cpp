@@ -2,7 +2,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <vector>
+#include <set>
 
 #include "queue.h"
 
@@ -16,6 +16,10 @@ constexpr unsigned kMaxThreads = 1024;
 constexpr size_t kSharedUnasked = 48 << 10;
 std::map<const void*, size_t> shared_limits;  // of kernels that asked for more
 
+// Under lock(). What a call that needs a context does if there is none.
+std::set<int> contexts;
+void need_context() { contexts.insert(device); }
+
 }  // namespace
 
 int device_count() {
@@ -25,6 +29,15 @@ int device_count() {
 }
 
 int current_device() { return device; }
+bool has_context(int index) {
+  const auto hold = lock();
+  return contexts.count(index) > 0;
+}
+
+Calls& calls() {
+  thread_local Calls own;
+  return own;
+}
 
 cudaError_t record(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
@@ -34,6 +47,7 @@ cudaError_t record(cudaError_t status) {
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread,
                    const Parameter* parameters, size_t count) {
   const auto hold = lock();
+  need_context();
   const dim3 &b = config.blockDim, &g = config.gridDim;
   const bool is_launchable = b.x * b.y * b.z > 0 && size_t{b.x} * b.y * b.z <= kMaxThreads && b.z <= 64 &&
                              size_t{g.x} * g.y * g.z > 0 && g.x <= 0x7fffffff && g.y <= 65535 && g.z <= 65535;
@@ -42,6 +56,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   if (config.dynamicSmemBytes > (limit == shared_limits.end() ? kSharedUnasked : limit->second))
     return record(cudaErrorInvalidValue);
   check_parameters(device, kernel, parameters, count);
+  if (!is_recording(config.stream)) ++calls().kernels;
   return record(
       enqueue(config.stream, [grid = Grid{kernel, g, b, config.dynamicSmemBytes, std::move(thread)}] { run(grid); }));
 }
@@ -131,7 +146,9 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 }
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
+  ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   install_fault_handler();
   *data = nullptr;
@@ -140,7 +157,9 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 }
 
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
+  ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   *data = nullptr;
   if (bytes > 0) *data = allocate(kPinned, bytes);
@@ -149,14 +168,18 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
 
 // Both wait for all that may still use the memory.
 cudaError_t cudaFree(void* data) {
+  ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (!data) return cudaSuccess;
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
   return release(device, data) ? cudaSuccess : record(cudaErrorInvalidValue);
 }
 cudaError_t cudaFreeHost(void* data) {
+  ++calls().waits;
   const auto hold = lock();
+  need_context();
   if (!data) return cudaSuccess;
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   for (int i = 0; i < device_count(); ++i) finish(i);
@@ -188,20 +211,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   const auto hold = lock();
   if (bytes == 0) return cudaSuccess;
   const Allocation *a = find(from), *b = find(to);
+  if (!a || !b) ++calls().waits;
   if ((!a || !b) && disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   if (!fits(kind, a && a->device != kPinned, b && b->device != kPinned) || !is_whole(from, bytes) ||
       !is_whole(to, bytes))
     return record(cudaErrorInvalidValue);
-  if (a) {
-    const cudaError_t status = record(enqueue(stream, [=] { std::memcpy(to, from, bytes); }));
-    // As CUDA does: the call returns when pageable memory has been written.
-    return status == cudaSuccess && !b ? finish(stream) : status;
-  }
-  // As CUDA does: the call returns when pageable memory has been read.
-  const char* const start = static_cast<const char*>(from);
-  return record(enqueue(stream, [to, staged = std::vector<char>(start, start + bytes)] {
-    std::memcpy(to, staged.data(), staged.size());
-  }));
+  return record(enqueue(stream, [=] { std::memcpy(to, from, bytes); }));
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {

@@ -71,9 +71,12 @@ int device_of(cudaStream_t stream) {
   return all_streams().count(stream) ? stream->queue->device : -1;
 }
 
+bool is_recording(cudaStream_t stream) { return all_streams().count(stream) && stream->queue->recording; }
+
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   if (device_of(stream) != current_device()) return cudaErrorInvalidResourceHandle;
   if (is_default(stream)) {
+    ++calls().waits;
     const cudaError_t status = finish(stream);
     if (status == cudaSuccess) on_worker(work);
     return status;
@@ -137,11 +140,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++calls().waits;
   const auto hold = lock();
   return record(finish(stream));
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  ++calls().waits;
   const auto hold = lock();
   if (disturbs_recording()) return record(cudaErrorStreamCaptureUnsupported);
   finish(current_device());
@@ -205,6 +210,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  ++calls().waits;
   const auto hold = lock();
   if (event->recording) return record(cudaErrorCapturedEvent);
   if (event->queue) finish(*event->queue, event->position);

@@ -230,6 +230,22 @@ TEST_F(EmulatedGpu, NothingIsDoneBeforeSomeoneWaits) {
   cudaFreeHost(x);
 }
 
+// From and to pageable memory, too.
+TEST_F(EmulatedGpu, CopiesReadWhatIsThereWhenTheyAreDone) {
+  int* const x = on_device<int>(1);
+  int from = 1, to = 0;
+  cudaStream_t stream;
+  expect_done(cudaStreamCreate(&stream));
+  expect_done(cudaMemcpyAsync(x, &from, sizeof from, cudaMemcpyHostToDevice, stream));
+  expect_done(cudaMemcpyAsync(&to, x, sizeof to, cudaMemcpyDeviceToHost, stream));
+  from = 2;
+  EXPECT_EQ(to, 0);
+  expect_done(cudaStreamSynchronize(stream));
+  EXPECT_EQ(to, 2);
+  expect_done(cudaStreamDestroy(stream));
+  expect_done(cudaFree(x));
+}
+
 TEST_F(EmulatedGpuDeathTest, EachGpuHasItsMemory) {
   setenv("UVIC_GPUS", "2", 1);
   int* const x = on_device<int>(64);

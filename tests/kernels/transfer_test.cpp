@@ -63,6 +63,24 @@ TEST_P(Transfer, NumbersAndWeights) {
   EXPECT_TRUE(on_device(ctx, Tensor()).empty());
 }
 
+// However large it is: small ones, and others, go by different ways.
+TEST_P(Transfer, TheSourceMayChangeAtOnce) {
+  for (const int64_t n : {3, 600, 1 << 16}) {
+    const OwnedTensor from({}, DType::f32, {n}), there(GetParam(), DType::f32, {n}),
+        narrow(GetParam(), DType::bf16, {n});
+    const auto arrives = [&](const OwnedTensor& to, auto send) {
+      std::fill_n(from.tensor.data<float>(), n, 5.0f);
+      send(ctx, from.tensor, to.tensor);
+      std::fill_n(from.tensor.data<float>(), n, 7.0f);
+      return values(to.tensor) == std::vector<double>(static_cast<size_t>(n), 5.0);
+    };
+    EXPECT_TRUE(arrives(there, [](auto&... args) { upload(args...); })) << n;
+    zero(ctx, there.tensor);
+    EXPECT_TRUE(arrives(there, cast)) << n;
+    EXPECT_TRUE(arrives(narrow, cast)) << n;
+  }
+}
+
 // A copy is in order with the work around it: what was computed before it, and not what comes after.
 TEST_P(Transfer, IsInOrderWithTheWorkAroundIt) {
   const OwnedTensor first({}, DType::f32, {1 << 16});

@@ -33,13 +33,25 @@ TEST(LearningRate, CosineFallsFromTheEndOfTheWarmUpToZeroAtTheLastStep) {
 struct Fixture {
   Context ctx;
   ParamStore store;
-  explicit Fixture(const Where& where) : ctx(context(where)), store(where.device) {
+  Optimizer optimizer;
+  explicit Fixture(const Where& where) : ctx(context(where)), store(where.device), optimizer(ctx, store) {
     store.add("first", {5}, Init::normal_1);
     store.add("second", {40}, Init::normal_1);
     store.allocate_for_training(where.dtype);
     store.initialise(ctx, 1);
   }
 };
+
+// What one step did.
+struct Done {
+  double lr, grad_norm;
+};
+Done update(Fixture& f, const OptimizerConfig& config, int64_t step) {
+  const double lr = f.optimizer.begin(f.ctx, config, step);
+  f.optimizer.update(f.ctx, config);
+  f.optimizer.check_gradient(f.ctx, step);
+  return {lr, std::sqrt(values(f.optimizer.squared_grad_norm())[0])};
+}
 
 class OptimizerTest : public ::testing::TestWithParam<Where> {};
 
@@ -49,9 +61,9 @@ TEST_P(OptimizerTest, ClipsToTheGlobalNorm) {
   const auto gradient = random_tensor(DType::f32, {5}, 2, 10);
   for (Fixture* f : {&clipped, &plain}) assign(f->store.grad(0), values(gradient.tensor));
   OptimizerConfig c{.lr = 1e-2, .warmup_steps = 0};
-  const UpdateInfo unclipped = update(plain.ctx, c, 1, plain.store);
+  const Done unclipped = update(plain, c, 1);
   c.grad_clip = unclipped.grad_norm / 4;
-  const UpdateInfo info = update(clipped.ctx, c, 1, clipped.store);
+  const Done info = update(clipped, c, 1);
   EXPECT_EQ(info.grad_norm, unclipped.grad_norm);  // reported as it was
   EXPECT_EQ(info.lr, 1e-2);
   const auto m = values(clipped.store.view(Role::m, 0)), want = values(plain.store.view(Role::m, 0));
@@ -59,7 +71,7 @@ TEST_P(OptimizerTest, ClipsToTheGlobalNorm) {
   c.grad_clip = unclipped.grad_norm * 2;  // a norm below the limit is left alone
   Fixture below(GetParam());
   assign(below.store.grad(0), values(gradient.tensor));
-  update(below.ctx, c, 1, below.store);
+  update(below, c, 1);
   EXPECT_EQ(values(below.store.flat(Role::master)), values(plain.store.flat(Role::master)));
 }
 
@@ -71,18 +83,61 @@ TEST_P(OptimizerTest, AGradientThatIsNotFiniteChangesNothingAndIsNamed) {
     gradient[39] = bad;
     assign(f.store.grad(1), gradient);
     assign(f.store.grad(0), std::vector<double>(5, bad));
-    const std::string what = error_of([&] { update(f.ctx, {}, 7, f.store); });
+    const std::string what = error_of([&] { update(f, {}, 7); });
     EXPECT_EQ(what, "step 7: the gradient of second is not finite");
     EXPECT_EQ(values(f.store.flat(Role::master)), before);
     EXPECT_EQ(values(f.store.flat(Role::ema)), before);
     for (const double m : values(f.store.flat(Role::m))) ASSERT_EQ(m, 0);
+    for (const int id : {0, 1}) assign(f.store.grad(id), std::vector<double>(id == 0 ? 5 : 40, 0.5));
+    update(f, {.warmup_steps = 0}, 8);  // later steps have not been told yet
+    EXPECT_EQ(values(f.store.flat(Role::master)), before);
+    f.optimizer.go_on(f.ctx);
+    update(f, {.warmup_steps = 0}, 9);
+    EXPECT_NE(values(f.store.flat(Role::master)), before);
+  }
+}
+
+TEST_P(OptimizerTest, LossesThatAreNotFiniteChangeNothing) {
+  Fixture f(GetParam());
+  const auto before = values(f.store.flat(Role::master));
+  const OptimizerConfig c{.warmup_steps = 0};
+  for (const int id : {0, 1}) assign(f.store.grad(id), std::vector<double>(id == 0 ? 5 : 40, 0.5));
+  OwnedTensor losses = tensor_of(DType::f32, {3}, {1, 2, std::numeric_limits<double>::infinity()});
+  f.optimizer.begin(f.ctx, c, 1);
+  f.optimizer.require_finite(f.ctx, losses.tensor);
+  f.optimizer.update(f.ctx, c);
+  EXPECT_EQ(values(f.store.flat(Role::master)), before);
+  f.optimizer.go_on(f.ctx);
+  assign(losses.tensor, {1, 2, 3});
+  f.optimizer.begin(f.ctx, c, 1);
+  f.optimizer.require_finite(f.ctx, losses.tensor);
+  f.optimizer.update(f.ctx, c);
+  EXPECT_NE(values(f.store.flat(Role::master)), before);
+}
+
+// On a GPU all but the first two updates are a recording: it must not remember their rates.
+TEST_P(OptimizerTest, EveryStepHasItsOwnRates) {
+  Fixture steps(GetParam());
+  const OptimizerConfig c{.lr = 1e-2, .warmup_steps = 3, .lr_schedule = LrSchedule::cosine, .max_steps = 9};
+  for (int64_t k = 1; k <= 8; ++k) {
+    SCOPED_TRACE(k);
+    Fixture once(GetParam());  // does this step alone, with this step's rate
+    for (const Role role : {Role::master, Role::m, Role::v, Role::ema})
+      assign(once.store.flat(role), values(steps.store.flat(role)));
+    once.store.use(once.ctx, Role::master);
+    const auto gradient = random_tensor(DType::f32, {40}, static_cast<uint64_t>(k));
+    for (Fixture* f : {&steps, &once}) assign(f->store.grad(1), values(gradient.tensor));
+    EXPECT_EQ(update(steps, c, k).lr, learning_rate(c, k));
+    update(once, c, k);
+    for (const Role role : {Role::master, Role::working, Role::m, Role::v, Role::ema})
+      EXPECT_EQ(values(steps.store.flat(role)), values(once.store.flat(role))) << name_of(role);
   }
 }
 
 TEST_P(OptimizerTest, WorkingWeightsAreTheRoundedMaster) {
   Fixture f(GetParam());
   assign(f.store.grad(1), std::vector<double>(40, 0.5));
-  update(f.ctx, {.lr = 1e-2, .warmup_steps = 0}, 1, f.store);
+  update(f, {.lr = 1e-2, .warmup_steps = 0}, 1);
   const auto master = values(f.store.flat(Role::master)), working = values(f.store.flat(Role::working));
   for (size_t i = 0; i < master.size(); ++i) {
     const float x = static_cast<float>(master[i]);
