@@ -9,6 +9,7 @@
 #include "app/bench_run.h"
 #include "app/bench_solvers.h"
 #include "app/bench_table.h"
+#include "app/cache_folder.h"
 #include "app/cli.h"
 #include "app/loaded_model.h"
 
@@ -78,7 +79,7 @@ int main(int argc, char** argv) {
     if (r.what == "table") return print_table(r.file);
     if (r.what == "solvers") {
       solvers.model = r.file;
-      Context ctx({.device = device_of_name(r.device), .threads = r.threads});
+      Context ctx({.device = device_of_name(r.device), .threads = r.threads, .timed_plans = timed_plans()});
       bench_solvers(ctx, solvers);
       return 0;
     }

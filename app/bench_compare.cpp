@@ -144,6 +144,8 @@ int run_comparison(const BenchRequest& request, const CompareRequest& compare) {
   own.insert(own.begin(), std::filesystem::read_symlink("/proc/self/exe"));
   own.insert(own.end(), {"--isa", request.isa, "--device", request.device});
   if (!request.file.empty()) own.insert(own.end(), {"--file", request.file});
+  if (!request.shape.empty()) own.push_back("--shape");
+  for (const int64_t n : request.shape) own.push_back(std::to_string(n));
 
   std::vector<BenchRound> rounds;
   for (int i = 0; i < compare.rounds; ++i) {

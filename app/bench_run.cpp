@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/bench_record.h"
+#include "app/cache_folder.h"
 #include "app/generator.h"
 #include "app/loaded_model.h"
 #include "app/made_up.h"
@@ -163,7 +164,10 @@ std::vector<std::string> bench_models() {
 }
 
 void run_bench(const BenchRequest& r) {
-  Context ctx({.device = device_of_name(r.device), .threads = r.threads, .isa = isa_named(r.isa)});
+  Context ctx({.device = device_of_name(r.device),
+               .threads = r.threads,
+               .isa = isa_named(r.isa),
+               .timed_plans = timed_plans()});
   const DType dtype = dtype_of_name(r.dtype, ctx.device());
   if (r.what == "attention") return bench_attention(ctx, r, dtype);
   if (r.what == "train") return bench_train(ctx, r, dtype);

@@ -9,6 +9,7 @@
 #include <exception>
 #include <filesystem>
 
+#include "app/cache_folder.h"
 #include "kernels/core/error.h"
 
 namespace uvic {
@@ -42,6 +43,7 @@ volatile std::sig_atomic_t stop_requested = 0;
 int run_program(int argc, char** argv, const std::string& name, const std::string& description,
                 const std::function<void(CLI::App&)>& declare, const std::function<int()>& run) {
   spin_briefly(argv);
+  keep_timed_plans();
   try {
     CLI::App app(description, name);
     app.option_defaults()->always_capture_default();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 
+#include "app/cache_folder.h"
 #include "app/data/pack_log.h"
 #include "app/data/tensor_shards.h"
 #include "app/dataset.h"
@@ -53,7 +54,9 @@ class ImageEncoder {
       : request_(request),
         processes_(processes),
         data_(request.data),
-        ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
+        ctx_({.device = request.device,
+              .threads = request.threads > 0 ? request.threads : processes.threads(),
+              .timed_plans = timed_plans()}),
         autoencoder_(load()),
         means_(request.means || autoencoder_->is_tiny()),
         latent_({autoencoder_->latent_channels() * (means_ ? 1 : 2), side(), side()}) {}

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "app/cache_folder.h"
 #include "app/captions.h"
 #include "app/data/tensor_shards.h"
 #include "app/in_scope.h"
@@ -35,7 +36,9 @@ class TextEncoding {
       : request_(request),
         processes_(processes),
         items_(read_captions(request.captions)),
-        ctx_({.device = request.device, .threads = request.threads > 0 ? request.threads : processes.threads()}),
+        ctx_({.device = request.device,
+              .threads = request.threads > 0 ? request.threads : processes.threads(),
+              .timed_plans = timed_plans()}),
         tower_(ctx_,
                {request.text_encoder, request.tokenizer, request.working, [this](const auto& s) { note_cut(s); }}) {}
 

@@ -14,6 +14,8 @@ class GradientSum {
 
   void done(int64_t begin, int64_t end);  // as UViC::GradientsDone
   void finish();                          // all gradients are sums now; the next step may begin
+  // Whether these are NCCL's: then nothing waits, and what both functions give the GPU can be recorded.
+  bool between_gpus() const { return exchange_.gpus() != nullptr; }
 
  private:
   void send();

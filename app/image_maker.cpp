@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "app/cache_folder.h"
 #include "app/in_scope.h"
 
 namespace uvic {
@@ -25,7 +26,7 @@ std::optional<LatentImages> latents_of(const LoadedModel& model, const SampleReq
 
 ImageMaker::ImageMaker(const SampleRequest& request, bool decodes)
     : r_(request),
-      ctx_({.device = device_of_name(r_.device, r_.world), .threads = r_.threads}),
+      ctx_({.device = device_of_name(r_.device, r_.world), .threads = r_.threads, .timed_plans = timed_plans()}),
       model_(load_model(ctx_, r_.model, dtype_of_name(r_.dtype, ctx_.device()))),
       latents_(latents_of(model_, r_, decodes)),
       schedule_(schedule_of(model_.info.schedule)),

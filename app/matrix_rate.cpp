@@ -16,7 +16,10 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 double matrix_rate(const Context& caller, DType dtype) {
   constexpr int64_t kWidth = 1024, kLeastRows = 64, kMostRows = 4096;
   constexpr double kSeconds = 0.1;
-  Context ctx({.device = caller.device(), .threads = caller.threads(), .isa = caller.isa()});
+  Context ctx({.device = caller.device(),
+               .threads = caller.threads(),
+               .isa = caller.isa(),
+               .timed_plans = caller.timed_plans()});
   const bool gpu = ctx.device().kind == DeviceKind::cuda;
   double best = 0, spent = 0;  // what prepares the products does not count: on a GPU that takes longer than they do
   for (int64_t rows = kLeastRows; rows <= (gpu ? 2 : 1) * kMostRows && spent < kSeconds; rows *= 2) {

@@ -41,12 +41,13 @@ std::unique_ptr<PendingStep> RunSteps::begin(const Given& given, PendingStep::Mo
     const Rows rows = all.part(i, parts);
     const StepInputs in = draws_.draw(ctx_, given.material, rows);
     const double share = static_cast<double>(rows.count()) / config_.train.batch_size;
-    UViC::GradientsDone done;  // only the last part's gradients are the step's
+    GradientUse use;  // only the last part's gradients are the step's
     if (i + 1 == parts && !processes_.alone())
-      done = [this](int64_t begin, int64_t end) { gradients_.done(begin, end); };
-    pending->add(in, prediction_of(config_.diffusion.prediction), share, done);
+      use = {.done = [this](int64_t begin, int64_t end) { gradients_.done(begin, end); },
+             .finish = [this] { gradients_.finish(); },
+             .only_queues = gradients_.between_gpus()};
+    pending->add(in, prediction_of(config_.diffusion.prediction), share, use);
   }
-  if (!processes_.alone()) gradients_.finish();
   pending->finish();
   return pending;
 }

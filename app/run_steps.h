@@ -15,6 +15,9 @@ class RunSteps {
   // rows: of every batch that the loader makes, this process's. All must outlive this.
   RunSteps(Context& ctx, const RunConfig& config, TrainedModel& model, const TrainingDraws& draws, BatchLoader& loader,
            const Processes& processes, GradientSum& gradients, Rows rows);
+  ~RunSteps() { model_.gradients = {}; }  // its recordings hold sums: NCCL does not end before they are gone
+  RunSteps(const RunSteps&) = delete;
+  RunSteps& operator=(const RunSteps&) = delete;
 
   // Step number step (1-based): on a CPU it is done then, on a GPU queued. Two may be unread, but no more.
   void give(int64_t step);

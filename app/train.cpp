@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/cache_folder.h"
 #include "app/cli.h"
 #include "app/loaded_model.h"
 #include "app/run_estimate.h"
@@ -40,7 +41,7 @@ int main(int argc, char** argv) {
     r.device = device_of_name(device, r.world);
     if (dry_run) {
       if (r.world.rank > 0) return 0;
-      const ContextOptions options{.device = r.device, .threads = r.config.train.threads};
+      const ContextOptions options{.device = r.device, .threads = r.config.train.threads, .timed_plans = timed_plans()};
       const RunEstimate e = estimate_run(r.config, options, r.out, r.world.size);
       std::fputs((as_json ? to_json(e) + "\n" : dump_config(r.config)).c_str(), stdout);
       std::fputs(to_text(e, r.config).c_str(), stderr);

@@ -95,7 +95,7 @@ PendingStep::PendingStep(Context& ctx, TrainedModel& model, const OptimizerConfi
       lr_(model.optimizer.begin(ctx, optimizer, step)),
       numbers_(ctx, sizeof(double) + static_cast<size_t>(samples) * 3 * sizeof(double)) {}
 
-void PendingStep::add(const StepInputs& in, Prediction prediction, double share, const UViC::GradientsDone& done) {
+void PendingStep::add(const StepInputs& in, Prediction prediction, double share, const GradientUse& use) {
   auto scope = ctx_.scope("train");
   const bool first = parts_.empty();
   const Tensor weight = shared_weight(ctx_, in, share);
@@ -108,13 +108,14 @@ void PendingStep::add(const StepInputs& in, Prediction prediction, double share,
     mse(ctx_, work.out, make_target(ctx_, in, prediction), weight, work.loss, work.dout);
     if (mode_ == Mode::careful) look_at_loss(ctx_, model_, work, weight, saved, step_);
     model_.optimizer.require_finite(ctx_, work.loss);
-    model_.net.backward(ctx_, saved, work.dout, {}, {}, done);
+    model_.net.backward(ctx_, saved, work.dout, {}, {}, use.done);
+    if (use.finish) use.finish();
     ctx_.arena().rewind(begin);
   };
-  if (done || mode_ == Mode::careful) {
-    gradients();  // sums between processes go through the host
+  if ((use.done && !use.only_queues) || mode_ == Mode::careful) {
+    gradients();
   } else {
-    const int64_t variant = (2 * static_cast<int64_t>(prediction) + model_.recompute) * 2 + first;
+    const int64_t variant = (2 * static_cast<int64_t>(prediction) + model_.recompute) * 4 + 2 * first + !!use.done;
     model_.gradients.run(ctx_,
                          {in.x0, in.eps, in.alpha, in.sigma, in.t, in.conditions.y, in.conditions.context, work.x_t,
                           work.out, work.dout, work.loss, weight},

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -63,6 +64,13 @@ class TrainedModel {
 StepResult train_step(Context& ctx, TrainedModel& model, const StepInputs& in, Prediction prediction,
                       const OptimizerConfig& optimizer, int64_t step);
 
+// What becomes of gradients while backward makes them, see UViC::backward.
+struct GradientUse {
+  UViC::GradientsDone done;      // none: nothing
+  std::function<void()> finish;  // once the last are made; all that follows comes after it
+  bool only_queues = false;      // both wait for nothing, so that a GPU's recording can hold them
+};
+
 // The same for a step whose samples need not come all at once, and whose numbers come back while the host goes on: on a
 // GPU it can give ctx the next step before it reads this one's.
 class PendingStep {
@@ -76,9 +84,9 @@ class PendingStep {
               Mode mode = Mode::queued);
 
   // in holds share of the step's samples (all shares: 1), those of other processes counted. Adds what they give to the
-  // gradients. done: see UViC::backward. On a GPU, without done, the launches are recorded and replayed.
-  void add(const StepInputs& in, Prediction prediction, double share, const UViC::GradientsDone& done = {});
-  // After the last part, and once the gradients are the sums of all processes: the update.
+  // gradients, of which `use` is made. On a GPU the launches are recorded and replayed, unless use waits.
+  void add(const StepInputs& in, Prediction prediction, double share, const GradientUse& use = {});
+  // After the last part: the update.
   void finish();
   // After finish(): waits for the step, and for nothing that ctx was given later. Nothing if a number was not finite:
   // the step is to be done again, carefully.

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "app/cache_folder.h"
 #include "app/divided_state.h"
 #include "app/evaluation.h"
 #include "app/gradient_sum.h"
@@ -76,7 +77,7 @@ Run::Run(const TrainRequest& request)
       rows_(own_rows()),
       folder_(request.out, config_),
       data_(config_.data),
-      ctx_({.device = request.device, .threads = threads()}),
+      ctx_({.device = request.device, .threads = threads(), .timed_plans = timed_plans()}),
       exchange_((data_.check_fits(config_), ctx_), processes_),
       divided_(exchange_, config_.train.shard_optimizer),
       model_(ctx_, config_.model, dtype_of_name(config_.train.dtype, request.device), config_.train.seed,

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "app/cache_folder.h"
 #include "app/in_scope.h"
 #include "app/inception_loader.h"
 #include "app/sha256.h"
@@ -18,11 +19,11 @@ constexpr const char* kOtherName = "weights-inception-2015-12-05-6726825d.pth"; 
 constexpr const char* kAddress =
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth";
 
-// The folder that a variable names, else one below the home folder; empty without either.
-fs::path folder(const char* variable, const char* below_home) {
-  if (const char* value = std::getenv(variable); value && *value) return value;
+// PyTorch's, for weights that were downloaded.
+fs::path torch_folder() {
+  if (const char* folder = std::getenv("TORCH_HOME"); folder && *folder) return folder;
   const char* home = std::getenv("HOME");
-  return home && *home ? fs::path(home) / below_home : fs::path();
+  return home && *home ? fs::path(home) / ".cache" / "torch" : fs::path();
 }
 
 }  // namespace
@@ -41,18 +42,16 @@ Pool pool_of_name(const std::string& name) {
 
 fs::path find_network() {
   if (const char* file = std::getenv("UVIC_INCEPTION"); file && *file) return file;
-  const fs::path cache = folder("XDG_CACHE_HOME", ".cache");
-  const fs::path torch = folder("TORCH_HOME", ".cache/torch");
-  for (const fs::path& place : {cache / "uvic", torch / "hub" / "checkpoints"})
+  for (const fs::path& place : {cache_folder(), torch_folder() / "hub" / "checkpoints"})
     for (const char* name : {kName, kOtherName})
       if (fs::is_regular_file(place / name)) return place / name;
-  throw Error(concat("there is no Inception network: download ", kAddress, " to ", (cache / "uvic" / kName).string(),
+  throw Error(concat("there is no Inception network: download ", kAddress, " to ", (cache_folder() / kName).string(),
                      ", or name it with --network or UVIC_INCEPTION"),
               concat("its SHA-256 is ", kPublishedNetwork));
 }
 
 FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
-    : options_(options), ctx_({.device = options.device, .threads = options.threads}) {
+    : options_(options), ctx_({.device = options.device, .threads = options.threads, .timed_plans = timed_plans()}) {
   if (options_.network.empty()) options_.network = find_network();
   kind_ = {name_of(options_.protocol), sha256_of_file(options_.network), options_.pool == Pool::max ? "max" : "average",
            options_.unit};

@@ -1,9 +1,8 @@
 #pragma once
 
-// Attention's inner loops on tiles of 16 x 16 bf16, for a block of four warps. They are templates over what runs them:
-// a CUDA block (attention_device.cuh), or a host that plays its threads one after the other
-// (tests/kernels/host_block.h), so that tile bounds, masks and fragment layouts are tested without a GPU. A kernel file
-// in all but name, so longer than a header should be.
+// Attention's inner loops on tiles of 16 x 16 bf16, for a block of four warps. They are templates over what runs them,
+// a CUDA block (attention_device.cuh), and name no instruction themselves: which lane holds what is all that is here. A
+// kernel file in all but name, so longer than a header should be.
 //
 // A Block has
 //   each_thread(f), each_warp(f), barrier()      f(thread), f(warp)

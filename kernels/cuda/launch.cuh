@@ -3,6 +3,7 @@
 // What the kernel files share: launches with their row bound, sums over a warp and a block, wide loads.
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/core/with_dtype.h"
@@ -46,6 +47,27 @@ template <class F>
 void for_each(Context& ctx, int64_t n, const F& f) {
   if (n == 0) return;
   launch(ctx, {blocks_for(n, kThreads)}, for_each_kernel<F>, n, f);
+}
+
+// N numbers side by side, which one instruction loads or stores.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Numbers {
+  T v[N];
+};
+template <int N, class T>
+__device__ inline Numbers<T, N> load(const T* at) {
+  return *reinterpret_cast<const Numbers<T, N>*>(at);
+}
+template <int N, class T>
+__device__ inline void store(const Numbers<T, N>& x, T* at) {
+  *reinterpret_cast<Numbers<T, N>*>(at) = x;
+}
+// Calls f with 4, as a constant, if 4 divides n and all of p, null or not, may be loaded four at a time; else with 1.
+// One number a thread leaves memory half idle: too few bytes are on their way.
+template <class F, class... T>
+void with_numbers_a_thread(const F& f, int64_t n, const T*... p) {
+  const bool four = n % 4 == 0 && ((reinterpret_cast<uintptr_t>(p) % sizeof(Numbers<T, 4>) == 0) && ...);
+  four ? f(std::integral_constant<int, 4>{}) : f(std::integral_constant<int, 1>{});
 }
 
 // The sum over a warp, in every lane; the same order always.

@@ -31,42 +31,65 @@ __device__ float derivative(Activation act, float x) {
   return 1.0f;
 }
 
-template <class T>
+// These three do N numbers in a row.
+template <class T, int N>
 struct Apply {
   Activation act;
   const T *x, *residual;  // residual may be null
   T* y;
-  __device__ void operator()(int64_t i) const {
-    const float v = value(act, to_float(x[i]));
-    y[i] = from_float<T>(residual ? v + to_float(residual[i]) : v);
+  __device__ void operator()(int64_t t) const {
+    const int64_t i = t * N;
+    const Numbers<T, N> from = load<N>(x + i), more = residual ? load<N>(residual + i) : Numbers<T, N>{};
+    Numbers<T, N> to;
+    for (int k = 0; k < N; ++k) {
+      const float v = value(act, to_float(from.v[k]));
+      to.v[k] = from_float<T>(residual ? v + to_float(more.v[k]) : v);
+    }
+    store(to, y + i);
   }
 };
 
 // dx = gradient act'(x_pre), rounded once
-template <class T>
+template <class T, int N>
 struct MultiplyByDerivative {
   Activation act;
   const T* x_pre;
   const float* gradient;
   T* dx;
-  __device__ void operator()(int64_t i) const {
-    dx[i] = from_float<T>(gradient[i] * derivative(act, to_float(x_pre[i])));
+  __device__ void operator()(int64_t t) const {
+    const int64_t i = t * N;
+    const Numbers<T, N> x = load<N>(x_pre + i);
+    const Numbers<float, N> g = load<N>(gradient + i);
+    Numbers<T, N> to;
+    for (int k = 0; k < N; ++k) to.v[k] = from_float<T>(g.v[k] * derivative(act, to_float(x.v[k])));
+    store(to, dx + i);
   }
 };
 
-// pre = sum + bias, y = act(sum + bias) + residual, each rounded once
-template <class T>
+// pre = sum + bias, y = act(sum + bias) + residual, each rounded once. N divides columns.
+template <class T, int N>
 struct Finish {
   Activation act;
   const float* sum;
   int64_t columns;
   const T *bias, *residual;  // may be null, and pre
   T *pre, *y;
-  __device__ void operator()(int64_t i) const {
-    const float x = bias ? sum[i] + to_float(bias[i % columns]) : sum[i];
-    if (pre) pre[i] = from_float<T>(x);
-    const float v = value(act, x);
-    y[i] = from_float<T>(residual ? v + to_float(residual[i]) : v);
+  __device__ void operator()(int64_t t) const {
+    const int64_t i = t * N;
+    Numbers<float, N> x = load<N>(sum + i);
+    if (bias) {
+      const Numbers<T, N> b = load<N>(bias + i % columns);
+      for (int k = 0; k < N; ++k) x.v[k] += to_float(b.v[k]);
+    }
+    const Numbers<T, N> more = residual ? load<N>(residual + i) : Numbers<T, N>{};
+    Numbers<T, N> before, to;
+    for (int k = 0; k < N; ++k) {
+      before.v[k] = from_float<T>(x.v[k]);
+      const float v = value(act, x.v[k]);
+      to.v[k] = from_float<T>(residual ? v + to_float(more.v[k]) : v);
+    }
+    if (pre) store(before, pre + i);
+    store(to, y + i);
   }
 };
 
@@ -96,7 +119,13 @@ void weight_backward(Context& ctx, Tensor dy, Tensor x, const Matrix& dw) {
 void apply_activation(Context& ctx, Activation act, Tensor x, Tensor residual, Tensor y) {
   with_working(x.dtype(), [&](auto element) {
     using T = decltype(element);
-    for_each(ctx, x.numel(), Apply<T>{act, x.data<T>(), residual ? residual.data<T>() : nullptr, y.data<T>()});
+    const T* more = residual ? residual.data<T>() : nullptr;
+    with_numbers_a_thread(
+        [&](auto numbers) {
+          constexpr int N = decltype(numbers)::value;
+          for_each(ctx, x.numel() / N, Apply<T, N>{act, x.data<T>(), more, y.data<T>()});
+        },
+        x.numel(), x.data<T>(), more, y.data<T>());
   });
 }
 
@@ -112,8 +141,13 @@ void finish(Context& ctx, const LinearArgs& a, Tensor sum, Tensor y, Tensor pre)
   with_working(y.dtype(), [&](auto element) {
     using T = decltype(element);
     const auto data = [](const Tensor& t) { return t ? t.data<T>() : nullptr; };
-    for_each(ctx, y.numel(),
-             Finish<T>{a.act, sum.data<float>(), y.dim(1), data(a.b), data(a.residual), data(pre), y.data<T>()});
+    with_numbers_a_thread(
+        [&](auto numbers) {
+          constexpr int N = decltype(numbers)::value;
+          for_each(ctx, y.numel() / N,
+                   Finish<T, N>{a.act, sum.data<float>(), y.dim(1), data(a.b), data(a.residual), data(pre), data(y)});
+        },
+        y.dim(1), sum.data<float>(), data(a.b), data(a.residual), data(pre), data(y));
   });
 }
 
@@ -142,8 +176,13 @@ void linear_backward(Context& ctx, const LinearBackwardArgs& a, Tensor dy, Tenso
   if (plain) return;
   with_working(dx.dtype(), [&](auto element) {
     using T = decltype(element);
-    for_each(ctx, dx.numel(),
-             MultiplyByDerivative<T>{a.x_act, a.x_pre.data<T>(), gradient.data<float>(), dx.data<T>()});
+    const T* x = a.x_pre.data<T>();
+    with_numbers_a_thread(
+        [&](auto numbers) {
+          constexpr int N = decltype(numbers)::value;
+          for_each(ctx, dx.numel() / N, MultiplyByDerivative<T, N>{a.x_act, x, gradient.data<float>(), dx.data<T>()});
+        },
+        dx.numel(), x, gradient.data<float>(), dx.data<T>());
   });
 }
 

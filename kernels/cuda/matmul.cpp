@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 
 #include "kernels/cuda/device.h"
 
@@ -96,13 +97,18 @@ struct Plan {
       operation.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
       operation.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(type_of(p.c.dtype)));
     }
-    if (s.timed && remembered(s, p)) return;
+    if (s.timed)
+      if (const auto known = remembered(s, p)) {
+        algorithm = *known;
+        return;
+      }
     cublasLtMatmulHeuristicResult_t choices[kMostChoices];
     const int count = choices_for(s, p, s.timed ? kMostChoices : 1, choices);
     algorithm = choices[0].algo;
     if (!s.timed) return;
     algorithm = choices[count > 1 ? fastest(ctx, s, p, choices, count) : 0].algo;
     s.timed.add(key_of(p), std::bit_cast<PlanCache::Algorithm>(algorithm));
+    algorithm = remembered(s, p).value_or(algorithm);  // another process may have been first
   }
 
   void run(DeviceState& s, const Product& p, const cublasLtMatmulAlgo_t& by, const void* plus, void* to) const {
@@ -131,15 +137,16 @@ struct Plan {
     return found;
   }
 
-  // Whether the file of timed plans has this one; what it says may be wrong, so that the library is asked.
-  bool remembered(DeviceState& s, const Product& p) {
+  // What the file of timed plans has for this one. It may be wrong, so that the library is asked.
+  std::optional<cublasLtMatmulAlgo_t> remembered(DeviceState& s, const Product& p) const {
     const PlanCache::Algorithm* known = s.timed.find(key_of(p));
-    if (!known) return false;
-    algorithm = std::bit_cast<cublasLtMatmulAlgo_t>(*known);
+    if (!known) return {};
+    const auto found = std::bit_cast<cublasLtMatmulAlgo_t>(*known);
     cublasLtMatmulHeuristicResult_t answer{};
-    return cublasLtMatmulAlgoCheck(s.blas, operation.handle, first.handle, second.handle, added.handle, result.handle,
-                                   &algorithm, &answer) == CUBLAS_STATUS_SUCCESS &&
-           answer.workspaceSize <= s.workspace.size();
+    const bool works = cublasLtMatmulAlgoCheck(s.blas, operation.handle, first.handle, second.handle, added.handle,
+                                               result.handle, &found, &answer) == CUBLAS_STATUS_SUCCESS &&
+                       answer.workspaceSize <= s.workspace.size();
+    return works ? std::optional(found) : std::nullopt;
   }
 
   // By the clock, into scratch: p.c may be p.added, and must not be added to twice.

@@ -1,9 +1,13 @@
 #include "kernels/cuda/plan_cache.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 namespace uvic::cuda {
@@ -18,6 +22,23 @@ uint64_t checksum(const std::string& text) {  // FNV-1a
   for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211u;
   return h;
 }
+
+// A folder that no other process writes to, for as long as this lives; unless one of them takes too long.
+class Lock {
+ public:
+  explicit Lock(const fs::path& folder) : folder_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    for (int i = 0; i < 200 && folder_ >= 0 && flock(folder_, LOCK_EX | LOCK_NB) != 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ~Lock() {
+    if (folder_ >= 0) close(folder_);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  int folder_;
+};
 
 std::string header(const std::string& maker) { return std::string(kFormat) + '\n' + maker + '\n'; }
 
@@ -55,9 +76,16 @@ PlanCache::Plans PlanCache::read() const {
 }
 
 void PlanCache::add(const Problem& problem, const Algorithm& algorithm) {
+  const bool replaces = plans_.contains(problem);  // what was of no use
   plans_[problem] = algorithm;
   if (file_.empty()) return;
-  plans_.merge(read());
+  std::error_code ignored;
+  fs::create_directories(file_.parent_path(), ignored);
+  const Lock lock(file_.parent_path());
+  Plans all = read();
+  if (replaces) all.erase(problem);
+  all.merge(plans_);
+  plans_ = std::move(all);
   std::ostringstream text;
   text << header(maker_);
   for (const auto& [key, value] : plans_) {
@@ -65,8 +93,6 @@ void PlanCache::add(const Problem& problem, const Algorithm& algorithm) {
     for (const uint64_t x : value) text << x << ' ';
     text << '\n';
   }
-  std::error_code ignored;
-  fs::create_directories(file_.parent_path(), ignored);
   fs::path temporary = file_;
   temporary += '.' + std::to_string(getpid());
   std::ofstream out(temporary, std::ios::binary);

@@ -23,7 +23,8 @@ class PlanCache {
   explicit operator bool() const { return !file_.empty(); }
   const Algorithm* find(const Problem& problem) const;  // null if it is not known
   // Writes the file, together with what other processes have added meanwhile, under a temporary name that is then its
-  // own. Where that fails, it is as it was: the next run has to measure again, no more.
+  // own. If one of them was first with this problem, its algorithm is the one that find() gives from now on, so that
+  // they come to one mind. Where writing fails, the file is as it was: the next run has to measure again, no more.
   void add(const Problem& problem, const Algorithm& algorithm);
 
  private:

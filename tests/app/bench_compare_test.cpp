@@ -122,6 +122,14 @@ TEST_F(BenchCompare, RunsBothInTurnAndPrintsRatios) {
   EXPECT_EQ(p.err, asked + asked);
 }
 
+TEST_F(BenchCompare, TimesTheShapeThatIsAskedFor) {
+  const std::string peer = script(attention("peer", "softmax", {1, 1, 5, 8}, 1, 2), 0);
+  const Ended p = run_program("uvic-bench", {"attention", "--shape", "1,1,5,8", "--dtype", "bf16", "--threads", "2",
+                                             "--seconds", "0", "--rounds", "1", "--compare", peer});
+  ASSERT_EQ(p.status, 0) << p.err;
+  EXPECT_NE(p.out.find(R"("pass":"forward and backward")"), std::string::npos) << p.out;
+}
+
 TEST_F(BenchCompare, LeavesWhatTheUserSet) {
   const Ended p = bench(script(peer_record(), 0), {"--rounds", "1"});
   EXPECT_EQ(p.status, 0) << p.err;

@@ -87,6 +87,45 @@ TEST_P(ProgramsOn, ImagesAreThoseOfTheCpu) {
   }
 }
 
+// What was fastest is kept from run to run, whatever becomes of the folder; a CPU has nothing to keep.
+TEST_P(ProgramsOn, PlansAreKeptAndMayBeLost) {
+  const fs::path model = write_random_model(dir_ / "model.safetensors", tiny_model()), plans = dir_ / "deep" / "plans";
+  const auto image = [&](const std::string& folder) {
+    fs::remove_all(dir_ / "out");
+    const Ended end = run_program("uvic-sample",
+                                  on(GetParam(), {"-m", model.string(), "-n", "1", "--class", "1", "--steps", "2",
+                                                  "--dtype", "f32", "-o", (dir_ / "out").string()}),
+                                  {.sees_gpus = true, .plans = folder});
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_EQ(end.err, "");
+    return read_image(dir_ / "out" / "000000.png").rgb;
+  };
+  const auto want = image("off");
+  const auto expect_like = [&](const std::string& folder) {  // algorithms round differently
+    const auto got = image(folder);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1) << folder;
+  };
+  expect_like(plans.string());
+  const bool on_gpu = GetParam().kind == DeviceKind::cuda;
+  ASSERT_EQ(fs::exists(plans), on_gpu);
+  if (!on_gpu) return;
+  ASSERT_EQ(std::distance(fs::directory_iterator(plans), {}), 1);
+  const fs::path file = *fs::directory_iterator(plans);
+  const auto expect_kept = [&] {
+    const std::string kept = read_text(file);
+    expect_like(plans.string());
+    EXPECT_EQ(read_text(file), kept);
+    return kept;
+  };
+  const std::string half = expect_kept().substr(0, 1000);
+  write_text(file, half);
+  expect_like(plans.string());
+  EXPECT_GT(expect_kept().size(), half.size());
+  expect_like("/proc/uvic");
+  expect_like(file.string());  // no folder
+}
+
 TEST_P(ProgramsOn, FidIsThatOfTheCpu) {
   const NetworkFile network;
   write_golden_sets(dir_);

@@ -69,6 +69,7 @@ void prepare_for_mpirun() {
     ::setenv("GOMP_SPINCOUNT", "0", 1);
   }
   if (!options.sees_gpus) ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  ::setenv("UVIC_PLANS", options.plans.c_str(), 1);
   if (options.processes > 1) prepare_for_mpirun();
   std::vector<char*> argv;
   for (const std::string& a : command) argv.push_back(const_cast<char*>(a.c_str()));

@@ -26,6 +26,8 @@ struct RunOptions {
   bool own_openmp_settings = false;
   // Its --device auto is the CPU, unless it may see a GPU.
   bool sees_gpus = false;
+  // UVIC_PLANS: what a user's machine found fastest is no part of a test.
+  std::string plans = "off";
   // How many of it there are, started by mpirun if there is more than one.
   int processes = 1;
 };

@@ -40,7 +40,7 @@ class GeneratorTest : public FolderTest, public ::testing::WithParamInterface<Wh
 
   std::vector<int> pixels(const std::vector<double>& image) {
     const OwnedTensor x = tensor_of(DType::f32, {static_cast<int64_t>(image.size()) / 192, 3, 8, 8}, image);
-    const OwnedTensor p({}, DType::u8, {x.tensor.dim(0), 8, 8, 3});
+    const OwnedTensor p(host(), DType::u8, {x.tensor.dim(0), 8, 8, 3});
     image_to_pixels(ctx_, x.tensor, p.tensor);
     std::vector<int> all;
     for (const double v : values(p.tensor)) all.push_back(static_cast<int>(v));
@@ -95,6 +95,7 @@ TEST_P(GeneratorTest, ScaleOneIsNoGuidanceToTheBit) {
   const Denoiser plain = [&](Context& ctx, Tensor x, double label, Tensor out) {
     const OwnedTensor t = tensor_of(DType::f32, {2}, {label, label});
     model_.net->forward(ctx, x, t.tensor, {y.tensor, {}}, out);
+    settle();  // t goes
   };
   initial_noise(ctx_, seeds, want);
   sample(ctx_, schedule_of("vp"), plain, options, solver_noise(ctx_, seeds), want);
@@ -157,7 +158,7 @@ TEST_P(RequestTest, MixedLabelsGoFromOneToTheOther) {
 }
 
 TEST_P(RequestTest, StartsFromAnImageAndKeepsWhatItIsTold) {
-  const OwnedTensor init = random_tensor(DType::f32, {2, 3, 8, 8}, 5, 0.5), keep({}, DType::f32, {2, 3, 8, 8});
+  const OwnedTensor init = random_tensor(DType::f32, {2, 3, 8, 8}, 5, 0.5), keep(host(), DType::f32, {2, 3, 8, 8});
   for (int64_t i = 0; i < 192; ++i) keep.tensor.data<float>()[i] = 1;  // all of the first image, none of the second
   const std::vector<double> want = values(init.tensor);
   GeneratorOptions options;
@@ -171,7 +172,7 @@ TEST_P(RequestTest, StartsFromAnImageAndKeepsWhatItIsTold) {
   EXPECT_GT(relative_l2({kept.begin() + 192, kept.end()}, {want.begin() + 192, want.end()}), 0.3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, RequestTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, RequestTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(GeneratorTest, EverySolverRunsAndRepeats) {
   for (const std::string& solver : solver_names()) {
@@ -187,7 +188,7 @@ TEST_P(GeneratorTest, EverySolverRunsAndRepeats) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Everywhere, GeneratorTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, GeneratorTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST(Guidance, NeedsANullClass) {
   UViCConfig config = tiny_model();

@@ -230,20 +230,21 @@ TEST_P(TrainStep, ALossThatIsNotFiniteChangesNothing) {
 }
 
 // The smallest proof that learning works: one batch, seen often, is learned by heart.
-TEST(TrainStepEverywhere, OverfitsOneBatch) {
-  for (const Where& where : everywhere_and_gpu()) {
-    SmallStep s;
-    Context ctx = context(where);
-    TrainedModel model(ctx, s.config, where.dtype, 3);
-    double first = 0, last = 0;
-    for (int64_t step = 1; step <= 300; ++step) {
-      ctx.arena().reset();
-      last = train_step(ctx, model, s.in.view(), Prediction::eps, {.lr = 3e-3, .beta1 = 0.9, .warmup_steps = 0}, step)
-                 .loss;
-      if (step == 1) first = last;
-    }
-    EXPECT_LT(last, first / 20) << label(where);
+class TrainStepEverywhere : public ::testing::TestWithParam<Where> {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, TrainStepEverywhere, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
+
+TEST_P(TrainStepEverywhere, OverfitsOneBatch) {
+  SmallStep s;
+  Context ctx = context(GetParam());
+  TrainedModel model(ctx, s.config, GetParam().dtype, 3);
+  double first = 0, last = 0;
+  for (int64_t step = 1; step <= 300; ++step) {
+    ctx.arena().reset();
+    last =
+        train_step(ctx, model, s.in.view(), Prediction::eps, {.lr = 3e-3, .beta1 = 0.9, .warmup_steps = 0}, step).loss;
+    if (step == 1) first = last;
   }
+  EXPECT_LT(last, first / 20);
 }
 
 TEST(LevelLossesTest, FallIntoQuartersOfTheNoise) {

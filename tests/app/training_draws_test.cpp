@@ -88,27 +88,27 @@ TEST(TrainingDraws, DependOnSeedStepAndSampleAlone) {
 }
 
 // On every device, and with batches in the memory that it copies from.
-TEST(TrainingDraws, HaveTheSameBitsOnEveryDevice) {
-  Context cpu;
+class TrainingDrawsOn : public ::testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, TrainingDrawsOn, ::testing::ValuesIn(devices()), device_name);
+
+TEST_P(TrainingDrawsOn, HaveTheBitsOfTheCpu) {
+  Context cpu, ctx({.device = GetParam(), .threads = 1});
   const OwnedTensor empty = tensor_of(DType::f32, {3, 5}, std::vector<double>(15, -3));
   const TrainingDraws of_images(small_run(), schedule_of("vp")),
       of_latents(latent_run(), schedule_of("sd"), 0.5, empty.tensor);
-  const auto all = [&](Context& ctx, const Batch& images, const Batch& latents) {
-    std::vector<double> v = all_of(drawn(of_images, ctx, images, 5), 0, 9);
-    const StepInputs in = drawn(of_latents, ctx, latents, 5);  // x0 goes through exp(), of each device its own
+  const auto all = [&](Context& on, const Batch& images, const Batch& latents) {
+    std::vector<double> v = all_of(drawn(of_images, on, images, 5), 0, 9);
+    const StepInputs in = drawn(of_latents, on, latents, 5);  // x0 goes through exp(), of each device its own
     for (const Tensor& t : {in.eps, in.t, in.conditions.context})
       for (const double x : values(t)) v.push_back(x);
     return v;
   };
   const std::vector<double> want = all(cpu, batch_of(30, 9), latents_of(30, 9));
-  for (const Device device : devices()) {
-    Context ctx({.device = device, .threads = 1});
-    Batch images = batch_of(30, 9);
-    OwnedTensor near(host_memory_for(device), DType::u8, images.pixels.tensor.shape());
-    copy({}, images.pixels.tensor, near.buffer.device(), near.tensor);
-    images.pixels = std::move(near);
-    EXPECT_EQ(all(ctx, images, latents_of(30, 9)), want) << device.str();
-  }
+  Batch images = batch_of(30, 9);
+  OwnedTensor near(host_memory_for(GetParam()), DType::u8, images.pixels.tensor.shape());
+  copy({}, images.pixels.tensor, near.buffer.device(), near.tensor);
+  images.pixels = std::move(near);
+  EXPECT_EQ(all(ctx, images, latents_of(30, 9)), want);
 }
 
 TEST(TrainingDraws, ALabelThatTheModelDoesNotHaveIsSaid) {

@@ -1,27 +1,13 @@
-#include <algorithm>
+#include "cublasLt.h"
+
 #include <bit>
 #include <cstring>
-#include <vector>
 
-#include "cublasLt.h"
 #include "gpu.h"
-#include "kernels/core/tensor.h"
+#include "matrix_product.h"
 
 struct cublasLtContext {
   int device;
-};
-struct cublasLtMatmulDescOpaque_t {
-  int32_t transposed_a = CUBLAS_OP_N, transposed_b = CUBLAS_OP_N;
-  uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const void* bias = nullptr;
-  int32_t bias_type = -1;
-};
-struct cublasLtMatrixLayoutOpaque_t {
-  cudaDataType_t type;
-  uint64_t rows, columns;
-  int64_t stride;
-  int32_t order = CUBLASLT_ORDER_COL, batch = 1;
-  int64_t batch_stride = 0;
 };
 struct cublasLtMatmulPreferenceOpaque_t {
   uint64_t workspace = 0;
@@ -31,93 +17,7 @@ struct cublasLtMatmulPreferenceOpaque_t {
 
 namespace {
 
-using Layout = cublasLtMatrixLayoutOpaque_t;
-
-size_t size_of(int type) { return type == CUDA_R_16BF ? 2 : 4; }
-float load(const void* data, int type, int64_t i) {
-  return type == CUDA_R_16BF ? uvic::to_float(static_cast<const uvic::bf16*>(data)[i])
-                             : static_cast<const float*>(data)[i];
-}
-void store(void* data, int type, int64_t i, float x) {
-  if (type == CUDA_R_16BF) {
-    static_cast<uvic::bf16*>(data)[i] = uvic::to_bf16(x);
-  } else {
-    static_cast<float*>(data)[i] = x;
-  }
-}
-
-// Element (r, c) of matrix number n.
-int64_t place(const Layout& l, int64_t n, int64_t r, int64_t c) {
-  return n * l.batch_stride + (l.order == CUBLASLT_ORDER_COL ? c * l.stride + r : r * l.stride + c);
-}
-size_t bytes_of(const Layout& l) {
-  const int64_t last = place(l, l.batch - 1, static_cast<int64_t>(l.rows) - 1, static_cast<int64_t>(l.columns) - 1);
-  return static_cast<size_t>(last + 1) * size_of(l.type);
-}
-bool is_whole(const Layout& l) {
-  const auto along = static_cast<int64_t>(l.order == CUBLASLT_ORDER_COL ? l.rows : l.columns);
-  return l.rows > 0 && l.columns > 0 && l.stride >= along && (l.type == CUDA_R_32F || l.type == CUDA_R_16BF);
-}
-
-// d [m, n] = alpha op(a) [m, k] op(b) [k, n] + beta c + bias [m]
-struct Problem {
-  cublasLtMatmulDescOpaque_t desc;
-  Layout a, b, c, d;
-  int64_t m = 0, n = 0, k = 0;
-
-  bool is_possible() {
-    for (const Layout* l : {&a, &b, &c, &d})
-      if (!is_whole(*l) || l->batch != d.batch) return false;
-    const bool ta = desc.transposed_a == CUBLAS_OP_T, tb = desc.transposed_b == CUBLAS_OP_T;
-    m = static_cast<int64_t>(d.rows), n = static_cast<int64_t>(d.columns);
-    k = static_cast<int64_t>(ta ? a.rows : a.columns);
-    const auto is = [](uint64_t x, int64_t y) { return static_cast<int64_t>(x) == y; };
-    if (!is(ta ? a.columns : a.rows, m) || !is(tb ? b.rows : b.columns, n) || !is(tb ? b.columns : b.rows, k))
-      return false;
-    if (c.rows != d.rows || c.columns != d.columns) return false;
-    const bool has_types = a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F);
-    if (desc.epilogue == CUBLASLT_EPILOGUE_BIAS)
-      return has_types && desc.bias && (desc.bias_type == -1 || desc.bias_type == d.type);
-    return has_types && desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT;
-  }
-
-  // What an algorithm depends on.
-  uint64_t hash() const {
-    uint64_t h = 14695981039346656037u;
-    const auto add = [&h](auto x) { h = (h ^ static_cast<uint64_t>(x)) * 1099511628211u; };
-    add(desc.transposed_a), add(desc.transposed_b), add(desc.epilogue);
-    for (const Layout* l : {&a, &b, &c, &d})
-      add(l->type), add(l->rows), add(l->columns), add(l->stride), add(l->order), add(l->batch), add(l->batch_stride);
-    return h;
-  }
-
-  void run(float alpha, const void* pa, const void* pb, float beta, const void* pc, void* pd) const {
-    std::vector<float> left(static_cast<size_t>(k * m)), right(static_cast<size_t>(n * k)), sum(static_cast<size_t>(m));
-    const bool ta = desc.transposed_a == CUBLAS_OP_T, tb = desc.transposed_b == CUBLAS_OP_T;
-    for (int64_t batch = 0; batch < d.batch; ++batch) {
-      for (int64_t p = 0; p < k; ++p)
-        for (int64_t i = 0; i < m; ++i)
-          left[static_cast<size_t>(p * m + i)] = load(pa, a.type, ta ? place(a, batch, p, i) : place(a, batch, i, p));
-      for (int64_t j = 0; j < n; ++j)
-        for (int64_t p = 0; p < k; ++p)
-          right[static_cast<size_t>(j * k + p)] = load(pb, b.type, tb ? place(b, batch, j, p) : place(b, batch, p, j));
-      for (int64_t j = 0; j < n; ++j) {
-        std::fill(sum.begin(), sum.end(), 0.0f);
-        for (int64_t p = 0; p < k; ++p) {
-          const float x = right[static_cast<size_t>(j * k + p)];
-          const float* const column = left.data() + p * m;
-          for (int64_t i = 0; i < m; ++i) sum[static_cast<size_t>(i)] += column[i] * x;
-        }
-        for (int64_t i = 0; i < m; ++i) {
-          float y = alpha * sum[static_cast<size_t>(i)];
-          if (beta != 0) y += beta * load(pc, c.type, place(c, batch, i, j));
-          if (desc.epilogue == CUBLASLT_EPILOGUE_BIAS) y += load(desc.bias, d.type, i);
-          store(pd, d.type, place(d, batch, i, j), y);
-        }
-      }
-    }
-  }
-};
+using emulated_gpu::bytes_of, emulated_gpu::size_of, emulated_gpu::MatrixProduct;
 
 template <class T>
 cublasStatus_t set(T& to, const void* value, size_t bytes) {
@@ -179,7 +79,7 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows,
                                           uint64_t columns, int64_t stride) {
-  *layout = new Layout{type, rows, columns, stride};
+  *layout = new emulated_gpu::MatrixLayout{type, rows, columns, stride};
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
@@ -224,7 +124,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
                                               int wanted, cublasLtMatmulHeuristicResult_t* results, int* found) {
   *found = 0;
-  Problem problem{*desc, *a, *b, *c, *d};
+  MatrixProduct problem{*desc, *a, *b, *c, *d};
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   const auto* alignment = preference->alignment;
   for (int i = 0; i < 4; ++i)
@@ -245,7 +145,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a,
                                        cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                        const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
-  Problem problem{*desc, *a, *b, *c, *d};
+  MatrixProduct problem{*desc, *a, *b, *c, *d};
   if (!problem.is_possible() || algo->data[0] != problem.hash()) return CUBLAS_STATUS_NOT_SUPPORTED;
   *result = {};
   result->algo = *algo;
@@ -259,7 +159,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algo, void* workspace,
                               size_t workspace_bytes, cudaStream_t stream) {
   const auto hold = emulated_gpu::lock();
-  Problem problem{*desc, *a_layout, *b_layout, *c_layout, *d_layout};
+  MatrixProduct problem{*desc, *a_layout, *b_layout, *c_layout, *d_layout};
   if (!handle || handle->device != emulated_gpu::device_of(stream)) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (!problem.is_possible() || algo->data[0] != problem.hash()) return CUBLAS_STATUS_INVALID_VALUE;
   if (!is_aligned(a, algo->data[1]) || !is_aligned(b, algo->data[2]) || !is_aligned(c, algo->data[3]) ||

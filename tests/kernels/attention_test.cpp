@@ -35,7 +35,9 @@ TEST_P(AttentionTest, OddShapes) {
   expect_matches(1, 2, 3, 7);
   expect_matches(1, 17, 2, 33);
   expect_matches(1, 31, 1, 127);
-  expect_matches(1, 33, 1, 128);
+  expect_matches(1, 33, 1, 80);
+  expect_matches(1, 65, 2, 96);
+  expect_matches(1, 97, 1, 128);
   expect_matches(1, 65, 2, 5);
 }
 

@@ -53,6 +53,17 @@ TEST_F(CudaPlanCache, KeepsWhatOthersAddedMeanwhile) {
   EXPECT_TRUE(open().find(one) && open().find(two));
 }
 
+// Who was first with a problem is right for all; unless its algorithm proved to be of no use.
+TEST_F(CudaPlanCache, ProcessesComeToOneMind) {
+  PlanCache mine = open(), theirs = open();
+  theirs.add(one, a);
+  mine.add(one, b);
+  EXPECT_EQ(*mine.find(one), a);
+  mine.add(one, b);
+  EXPECT_EQ(*mine.find(one), b);
+  EXPECT_EQ(*open().find(one), b);
+}
+
 // Cut off anywhere, or with any byte changed, or of another library: as good as empty, and written anew.
 TEST_F(CudaPlanCache, IgnoresDamagedAndForeignFiles) {
   open().add(one, a);

@@ -80,14 +80,16 @@ TEST_P(LinearTest, BackwardMakesOnlyWhatIsWanted) {
 
 // Also at addresses that no wide load may touch.
 TEST_P(LinearTest, BiasMayLieAnywhere) {
-  LinearCase c({5, 24, 40}, dtype(), Activation::none, true, true);
-  const OwnedTensor longer = tensor({41}), y = tensor({5, 40});
-  std::vector<double> numbers = c.want.b;
-  numbers.insert(numbers.begin(), 100.0);
-  assign(longer.tensor, numbers);
-  c.args.b = longer.tensor.rows(1, 41);
-  for (int i = 0; i < 2; ++i) linear_forward(ctx, c.args, y.tensor);
-  EXPECT_CLOSE_MAX(values(y.tensor), reference::linear_forward(c.want).y, tolerance());
+  for (const Activation act : kActivations) {
+    LinearCase c({5, 24, 40}, dtype(), act, true, true);
+    const OwnedTensor longer = tensor({41}), y = tensor({5, 40});
+    std::vector<double> numbers = c.want.b;
+    numbers.insert(numbers.begin(), 100.0);
+    assign(longer.tensor, numbers);
+    c.args.b = longer.tensor.rows(1, 41);
+    for (int i = 0; i < 2; ++i) linear_forward(ctx, c.args, y.tensor);
+    EXPECT_CLOSE_MAX(values(y.tensor), reference::linear_forward(c.want).y, tolerance());
+  }
 }
 
 TEST_P(LinearTest, SkipLinearMatchesTheConcatenation) {

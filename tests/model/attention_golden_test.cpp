@@ -75,7 +75,8 @@ class AttentionGoldenTest : public ::testing::TestWithParam<Where> {
     const auto input = [&](const char* tensor) { return values(file.tensor(tensor)); };
     const OwnedTensor qkv = layout.interleave(dtype, {B, L, 3, H, D}, {input("q"), input("k"), input("v")});
     const OwnedTensor grad_o = layout.interleave(dtype, {B, L, H, D}, {input("do")});
-    const OwnedTensor o({}, dtype, {B, L, H, D}), dqkv({}, dtype, {B, L, 3, H, D}), stat({}, DType::f32, {B, H, L});
+    const OwnedTensor o(host(), dtype, {B, L, H, D}), dqkv(host(), dtype, {B, L, 3, H, D}),
+        stat(host(), DType::f32, {B, H, L});
     const AttentionArgs args{.qkv = qkv.tensor,
                              .kind = kind_of(name),
                              .scale = static_cast<float>(scale),
@@ -93,7 +94,7 @@ class AttentionGoldenTest : public ::testing::TestWithParam<Where> {
 
   int compared_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionGoldenTest, ::testing::ValuesIn(everywhere()), where_name);
+INSTANTIATE_TEST_SUITE_P(Everywhere, AttentionGoldenTest, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
 
 TEST_P(AttentionGoldenTest, MatchesPyTorch) {
   for (const auto& path : golden_files(reference_dir("uvic"), "attention_", ".safetensors")) {

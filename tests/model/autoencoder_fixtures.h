@@ -142,4 +142,9 @@ class AutoencoderTest : public ::testing::Test {
   Context ctx{{.device = {}, .threads = 2}};
 };
 
+class AutoencoderOn : public AutoencoderTest, public ::testing::WithParamInterface<Device> {
+ protected:
+  AutoencoderOn() { ctx = Context({.device = GetParam(), .threads = 2}); }
+};
+
 }  // namespace uvic::test

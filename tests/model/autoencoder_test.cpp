@@ -20,14 +20,16 @@ TEST_F(AutoencoderTest, GeneratorMatchesItsExamples) {
   }
 }
 
-TEST_F(AutoencoderTest, MatchesGoldenTinyB) {
+INSTANTIATE_TEST_SUITE_P(Devices, AutoencoderOn, ::testing::ValuesIn(devices()), device_name);
+
+TEST_P(AutoencoderOn, MatchesGoldenTinyB) {
   const auto ae = Autoencoder::load(write(generated_tiny_b()));
   EXPECT_EQ(ae->factor(), 4);
   EXPECT_EQ(ae->latent_channels(), 4);
   expect_golden(*ae, SafetensorsFile(autoencoder_dir() / "tiny_b_io.safetensors"), "sq");
 }
 
-TEST_F(AutoencoderTest, MatchesGoldenTinyA) {
+TEST_P(AutoencoderOn, MatchesGoldenTinyA) {
   const fs::path path = autoencoder_dir() / "tiny_a.safetensors";
   if (!fs::exists(path)) GTEST_SKIP() << "the small golden set has no tiny_a";
   const SafetensorsFile golden(path);
@@ -40,7 +42,7 @@ TEST_F(AutoencoderTest, MatchesGoldenTinyA) {
 }
 
 // Of full size: names and shapes are those of the published file, none missing, none left over.
-TEST_F(AutoencoderTest, MatchesGoldenKlF8) {
+TEST_P(AutoencoderOn, MatchesGoldenKlF8) {
   const auto ae = Autoencoder::load(write(generated_kl_f8()));
   EXPECT_EQ(ae->factor(), 8);
   EXPECT_EQ(ae->latent_channels(), 4);
@@ -121,18 +123,19 @@ TEST_F(AutoencoderTest, MemoryIsThatOfThreeMaps) {
   }
 }
 
-// On every instruction set and device, and near in bf16 where that is another thing.
-TEST_F(AutoencoderTest, InstructionSetsAndBf16Agree) {
+class AutoencoderEverywhere : public AutoencoderTest, public ::testing::WithParamInterface<Where> {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, AutoencoderEverywhere, ::testing::ValuesIn(everywhere_and_gpu({DType::f32})),
+                         where_name);
+
+// And near in bf16 where that is another thing.
+TEST_P(AutoencoderEverywhere, InstructionSetsAndBf16Agree) {
   const fs::path path = write(generated_tiny_b());
   const SafetensorsFile golden(autoencoder_dir() / "tiny_b_io.safetensors");
-  for (const Where& where : everywhere_and_gpu({DType::f32})) {
-    SCOPED_TRACE(label(where));
-    ctx = context(where);
-    expect_golden(*Autoencoder::load(path), golden, "sq");
-    const auto half = Autoencoder::load(path, {.dtype = DType::bf16});
-    const OwnedTensor image = copy(golden, "sq.image", DType::f32);
-    EXPECT_CLOSE_L2(encode(*half, image.tensor), values(golden.tensor("sq.moments")), 0.03);
-  }
+  ctx = context(GetParam());
+  expect_golden(*Autoencoder::load(path), golden, "sq");
+  const auto half = Autoencoder::load(path, {.dtype = DType::bf16});
+  const OwnedTensor image = copy(golden, "sq.image", DType::f32);
+  EXPECT_CLOSE_L2(encode(*half, image.tensor), values(golden.tensor("sq.moments")), 0.03);
 }
 
 // What overflows in bf16 is made again in f32, and what follows too.

@@ -182,40 +182,42 @@ TEST_P(NetworkGradients, AreThoseOfDifferences) {
 }
 
 // With blocks run again in backward: the same bits, from less memory.
-TEST(Network, RecomputeChangesNothingButMemory) {
+class NetworkEverywhere : public ::testing::TestWithParam<Where> {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, NetworkEverywhere, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
+
+TEST_P(NetworkEverywhere, RecomputeChangesNothingButMemory) {
   UViCConfig c;
   c.img_size = 16;
   c.embed_dim = 64;
   c.depth = 12;
   c.num_heads = 2;
   c.num_classes = 3;
-  for (const Where& where : everywhere_and_gpu()) {
-    for (const bool skip : {true, false}) {
-      SCOPED_TRACE(concat(label(where), skip ? " skip" : ""));
-      c.skip = skip;
-      const OwnedTensor image = random_tensor(DType::f32, {2, 3, 16, 16}, 31), y = tensor_of(DType::i32, {2}, {2, 0}),
-                        t = tensor_of(DType::f32, {2}, {5, 600});
-      std::vector<double> gradients[2], results[2];
-      size_t peak[2];
-      for (const bool recompute : {false, true}) {
-        Context ctx = context(where);
-        ParamStore store(where.device);
-        const UViC net(store, c);
-        store.allocate_for_training(where.dtype);
-        store.initialise(ctx, 30);
-        const Tensor out = ctx.like(image.tensor), dimage = ctx.like(image.tensor);
-        UViC::Saved saved{.recompute = recompute};
-        net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out, &saved);
-        net.backward(ctx, saved, image.tensor, dimage);
-        gradients[recompute] = values(store.flat(Role::grad));
-        results[recompute] = values(out);
-        for (const double v : values(dimage)) results[recompute].push_back(v);
-        peak[recompute] = ctx.arena().peak();
-      }
-      EXPECT_EQ(results[1], results[0]);
-      EXPECT_EQ(gradients[1], gradients[0]);
-      EXPECT_LT(static_cast<double>(peak[1]), 0.7 * static_cast<double>(peak[0]));
+  const Where& where = GetParam();
+  for (const bool skip : {true, false}) {
+    SCOPED_TRACE(skip ? "skip" : "");
+    c.skip = skip;
+    const OwnedTensor image = random_tensor(DType::f32, {2, 3, 16, 16}, 31), y = tensor_of(DType::i32, {2}, {2, 0}),
+                      t = tensor_of(DType::f32, {2}, {5, 600});
+    std::vector<double> gradients[2], results[2];
+    size_t peak[2];
+    for (const bool recompute : {false, true}) {
+      Context ctx = context(where);
+      ParamStore store(where.device);
+      const UViC net(store, c);
+      store.allocate_for_training(where.dtype);
+      store.initialise(ctx, 30);
+      const Tensor out = ctx.like(image.tensor), dimage = ctx.like(image.tensor);
+      UViC::Saved saved{.recompute = recompute};
+      net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out, &saved);
+      net.backward(ctx, saved, image.tensor, dimage);
+      gradients[recompute] = values(store.flat(Role::grad));
+      results[recompute] = values(out);
+      for (const double v : values(dimage)) results[recompute].push_back(v);
+      peak[recompute] = ctx.arena().peak();
     }
+    EXPECT_EQ(results[1], results[0]);
+    EXPECT_EQ(gradients[1], gradients[0]);
+    EXPECT_LT(static_cast<double>(peak[1]), 0.7 * static_cast<double>(peak[0]));
   }
 }
 

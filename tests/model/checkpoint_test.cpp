@@ -64,33 +64,34 @@ void flip_byte(const fs::path& path, size_t at) {
   write_file(path, bytes);
 }
 
-TEST(Checkpoint, SavedIsLoaded) {
-  for (const Where& where : everywhere_and_gpu()) {
-    SCOPED_TRACE(label(where));
-    const TempFolder run;
-    Trained a(where), b(where);
-    const fs::path folder = a.save(run.path(), 12);
-    EXPECT_EQ(folder, run / "step-00000012");
-    EXPECT_EQ(names_in(run.path()), std::vector<std::string>{"step-00000012"});
-    EXPECT_EQ(names_in(folder), (std::vector<std::string>{"model.safetensors", "state.json", "state.safetensors"}));
-    const TrainState state = load_checkpoint(b.ctx, folder, b.store);
-    EXPECT_EQ(state.step, 12);
-    EXPECT_EQ(state.seed, 5u);
-    EXPECT_EQ(state.samples, 84);
-    EXPECT_EQ(state.loss_sum, 0.1);
-    EXPECT_EQ(state.loss_steps, 3);
-    for (const Role role : kSaved) EXPECT_EQ(values(b.store.flat(role)), values(a.store.flat(role))) << name_of(role);
-    a.store.use(a.ctx, Role::master);
-    EXPECT_EQ(values(b.store.flat(Role::working)), values(a.store.flat(Role::working)));
-    // The model beside it is the averaged one, and stands on its own.
-    ParamStore model(where.device);
-    const Weights weights = read_weights(folder / "model.safetensors");
-    const UViC net(model, model_info(weights).config);
-    model.allocate_for_inference(DType::f32);
-    load_weights(b.ctx, weights, model, Role::working);
-    EXPECT_EQ(values(model.flat(Role::working)), values(a.store.flat(Role::ema)));
-    EXPECT_EQ(model_info(weights).step, 12);
-  }
+class CheckpointEverywhere : public ::testing::TestWithParam<Where> {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, CheckpointEverywhere, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
+
+TEST_P(CheckpointEverywhere, SavedIsLoaded) {
+  const Where& where = GetParam();
+  const TempFolder run;
+  Trained a(where), b(where);
+  const fs::path folder = a.save(run.path(), 12);
+  EXPECT_EQ(folder, run / "step-00000012");
+  EXPECT_EQ(names_in(run.path()), std::vector<std::string>{"step-00000012"});
+  EXPECT_EQ(names_in(folder), (std::vector<std::string>{"model.safetensors", "state.json", "state.safetensors"}));
+  const TrainState state = load_checkpoint(b.ctx, folder, b.store);
+  EXPECT_EQ(state.step, 12);
+  EXPECT_EQ(state.seed, 5u);
+  EXPECT_EQ(state.samples, 84);
+  EXPECT_EQ(state.loss_sum, 0.1);
+  EXPECT_EQ(state.loss_steps, 3);
+  for (const Role role : kSaved) EXPECT_EQ(values(b.store.flat(role)), values(a.store.flat(role))) << name_of(role);
+  a.store.use(a.ctx, Role::master);
+  EXPECT_EQ(values(b.store.flat(Role::working)), values(a.store.flat(Role::working)));
+  // The model beside it is the averaged one, and stands on its own.
+  ParamStore model(where.device);
+  const Weights weights = read_weights(folder / "model.safetensors");
+  const UViC net(model, model_info(weights).config);
+  model.allocate_for_inference(DType::f32);
+  load_weights(b.ctx, weights, model, Role::working);
+  EXPECT_EQ(values(model.flat(Role::working)), values(a.store.flat(Role::ema)));
+  EXPECT_EQ(model_info(weights).step, 12);
 }
 
 TEST(Checkpoint, SavingAgainReplacesTheFolder) {

@@ -92,23 +92,25 @@ TEST(ParamStore, ViewsAreAlignedPiecesOfTheFlatMemory) {
   }
 }
 
-TEST(ParamStore, UseMakesTheWorkingWeightsThoseOfTheRole) {
-  for (const Where& where : everywhere_and_gpu()) {
-    Context ctx = context(where);
-    ParamStore store(where.device);
-    const int a = store.add("a", {2, 3}, Init::normal_1);
-    store.allocate_for_training(where.dtype);
-    store.initialise(ctx, 1);
-    const OwnedTensor averaged = random_tensor(where.dtype, {2, 3}, 2);
-    assign(store.view(Role::ema, a), values(averaged.tensor));
-    store.use(ctx, Role::ema);
-    EXPECT_EQ(values(store.value(a)), values(averaged.tensor));
-    store.use(ctx, Role::master);
-    Tensor rounded = ctx.empty(where.dtype, {2, 3});
-    cast(ctx, store.view(Role::master, a), rounded);
-    EXPECT_EQ(values(store.value(a)), values(rounded));
-    EXPECT_THROW(store.use(ctx, Role::m), Error);
-  }
+class ParamsEverywhere : public ::testing::TestWithParam<Where> {};
+INSTANTIATE_TEST_SUITE_P(Everywhere, ParamsEverywhere, ::testing::ValuesIn(everywhere_and_gpu()), where_name);
+
+TEST_P(ParamsEverywhere, UseMakesTheWorkingWeightsThoseOfTheRole) {
+  const Where& where = GetParam();
+  Context ctx = context(where);
+  ParamStore store(where.device);
+  const int a = store.add("a", {2, 3}, Init::normal_1);
+  store.allocate_for_training(where.dtype);
+  store.initialise(ctx, 1);
+  const OwnedTensor averaged = random_tensor(where.dtype, {2, 3}, 2);
+  assign(store.view(Role::ema, a), values(averaged.tensor));
+  store.use(ctx, Role::ema);
+  EXPECT_EQ(values(store.value(a)), values(averaged.tensor));
+  store.use(ctx, Role::master);
+  Tensor rounded = ctx.empty(where.dtype, {2, 3});
+  cast(ctx, store.view(Role::master, a), rounded);
+  EXPECT_EQ(values(store.value(a)), values(rounded));
+  EXPECT_THROW(store.use(ctx, Role::m), Error);
 }
 
 // ---- the released initialisation ------------------------------------------------------------------------------------
@@ -168,50 +170,51 @@ TEST(Initialisation, IsTheReleasedOne) {
   }
 }
 
-TEST(Initialisation, DependsOnTheSeedAloneAndFillsMasterWorkingAndEma) {
-  std::vector<double> first;
-  for (const Where& where : everywhere_and_gpu()) {
-    Context ctx = context(where);
-    ParamStore store(where.device), other(where.device), frozen(where.device);
-    const UViC net(store, label_model()), other_net(other, label_model()), frozen_net(frozen, label_model());
-    store.allocate_for_training(where.dtype);
-    store.initialise(ctx, 3);
-    const std::vector<double> master = values(store.flat(Role::master));
-    if (first.empty()) first = master;
-    EXPECT_EQ(master, first) << label(where);
-    EXPECT_EQ(values(store.flat(Role::ema)), master);
-    frozen.allocate_for_inference(where.dtype);
-    frozen.initialise(ctx, 3);
-    EXPECT_EQ(values(frozen.flat(Role::working)), values(store.flat(Role::working)));
-    other.allocate_for_training(where.dtype);
-    other.initialise(ctx, 4);
-    EXPECT_NE(values(other.flat(Role::master)), master);
-  }
+TEST_P(ParamsEverywhere, InitialisationDependsOnTheSeedAloneAndFillsMasterWorkingAndEma) {
+  const Where& where = GetParam();
+  Context ctx = context(where), plain;
+  ParamStore first({}), store(where.device), other(where.device), frozen(where.device);
+  const UViC first_net(first, label_model()), net(store, label_model()), other_net(other, label_model()),
+      frozen_net(frozen, label_model());
+  first.allocate_for_training(DType::f32);
+  first.initialise(plain, 3);
+  store.allocate_for_training(where.dtype);
+  store.initialise(ctx, 3);
+  const std::vector<double> master = values(store.flat(Role::master));
+  EXPECT_EQ(master, values(first.flat(Role::master)));
+  EXPECT_EQ(values(store.flat(Role::ema)), master);
+  frozen.allocate_for_inference(where.dtype);
+  frozen.initialise(ctx, 3);
+  EXPECT_EQ(values(frozen.flat(Role::working)), values(store.flat(Role::working)));
+  other.allocate_for_training(where.dtype);
+  other.initialise(ctx, 4);
+  EXPECT_NE(values(other.flat(Role::master)), master);
 }
 
 // From such scores a U-ViC computes what a U-ViT of the same weights does, and from the released start it does not.
-TEST(StartScoresAt, MakesCogAttentionStartAsSoftmax) {
-  for (const Where& where : everywhere_and_gpu()) {
-    SCOPED_TRACE(label(where));
-    Context ctx = context(where);
-    const OwnedTensor image = random_tensor(DType::f32, {1, 5, 8, 8}, 1), t(host(), DType::f32, {1}),
-                      y(host(), DType::i32, {1});
-    const auto output = [&](const std::string& arch, double score) {
-      UViCConfig config = label_model();
-      config.arch = arch;
-      ParamStore store(where.device);
-      const UViC net(store, config);
-      store.allocate_for_training(where.dtype);
-      store.initialise(ctx, 3);
-      if (score > 0) start_scores_at(ctx, store, config, score);
-      EXPECT_EQ(values(store.flat(Role::ema)), values(store.flat(Role::master)));
-      OwnedTensor out(host(), DType::f32, {1, 5, 8, 8});
-      net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out.tensor);
-      return values(out.tensor);
-    };
-    EXPECT_EQ(output("uvic", 2), output("uvit", 2));
-    EXPECT_NE(output("uvic", 0), output("uvit", 0));
-  }
+TEST_P(ParamsEverywhere, StartScoresMakeCogAttentionStartAsSoftmax) {
+  const Where& where = GetParam();
+  Context ctx = context(where);
+  const OwnedTensor image = random_tensor(DType::f32, {1, 5, 8, 8}, 1), t(host(), DType::f32, {1}),
+                    y(host(), DType::i32, {1});
+  const auto output = [&](const std::string& arch, double score) {
+    UViCConfig config = label_model();
+    config.arch = arch;
+    ParamStore store(where.device);
+    const UViC net(store, config);
+    store.allocate_for_training(where.dtype);
+    store.initialise(ctx, 3);
+    if (score > 0) start_scores_at(ctx, store, config, score);
+    EXPECT_EQ(values(store.flat(Role::ema)), values(store.flat(Role::master)));
+    OwnedTensor out(host(), DType::f32, {1, 5, 8, 8});
+    net.forward(ctx, image.tensor, t.tensor, {.y = y.tensor}, out.tensor);
+    return values(out.tensor);
+  };
+  EXPECT_EQ(output("uvic", 2), output("uvit", 2));
+  EXPECT_NE(output("uvic", 0), output("uvit", 0));
+}
+
+TEST(StartScoresAt, NeedsBiases) {
   UViCConfig config = label_model();
   config.qkv_bias = false;
   ParamStore store({});

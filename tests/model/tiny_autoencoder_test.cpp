@@ -6,6 +6,8 @@ namespace {
 namespace fs = std::filesystem;
 
 class TinyAutoencoderTest : public AutoencoderTest {};
+class TinyAutoencoderOn : public AutoencoderOn {};
+INSTANTIATE_TEST_SUITE_P(Devices, TinyAutoencoderOn, ::testing::ValuesIn(devices()), device_name);
 
 // The layers of taesd's halves, four latent channels: blocks, and convolutions that resize.
 const std::vector<int> kEncoderBlocks{1, 3, 4, 5, 7, 8, 9, 11, 12, 13}, kEncoderConvs{2, 6, 10};
@@ -31,7 +33,7 @@ void add_taesd_half(TensorFile& file, bool decoder, const std::string& prefix, i
   decoder ? conv(19, 64, 3, true) : conv(14, 64, 4, true);
 }
 
-TEST_F(TinyAutoencoderTest, MatchesGoldenTaesdInEveryLayout) {
+TEST_P(TinyAutoencoderOn, MatchesGoldenTaesdInEveryLayout) {
   const fs::path data = fs::path(UVIC_SOURCE_DIR) / "tests" / "data" / "eval" / "autoencoder";
   const SafetensorsFile golden(data / "taesd_io.safetensors");
   TensorFile encoder, decoder, both, diffusers;
@@ -63,7 +65,7 @@ TEST_F(TinyAutoencoderTest, MatchesGoldenTaesdInEveryLayout) {
 }
 
 // Real weights, of 32 latent channels; images there are in [0, 1].
-TEST_F(TinyAutoencoderTest, MatchesGoldenTaef2) {
+TEST_P(TinyAutoencoderOn, MatchesGoldenTaef2) {
   const fs::path data = reference_dir("eval") / "taef2";
   if (!fs::exists(data)) GTEST_SKIP() << "the small golden set has no taef2";
   const auto ae = Autoencoder::load(data / "taef2_decoder.pth");

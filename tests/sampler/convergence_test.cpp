@@ -86,7 +86,8 @@ std::optional<std::pair<double, double>> order_of(const std::string& name, const
 
 class Table {
  public:
-  Table(const Golden& golden, const std::string& name) : golden_(golden), name_(name) {
+  Table(const Golden& golden, const std::string& name, Device device)
+      : golden_(golden), name_(name), ctx_({.device = device}) {
     meta_ = nlohmann::json::parse(golden.file(kFile).metadata().at("err." + name));
   }
   void check();
@@ -153,7 +154,10 @@ void Table::check() {
   EXPECT_LE(s, order->second);
 }
 
-TEST(Convergence, ErrorsAreThoseOfTheReference) {
+class ConvergenceOn : public ::testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, ConvergenceOn, ::testing::ValuesIn(test::devices()), test::device_name);
+
+TEST_P(ConvergenceOn, ErrorsAreThoseOfTheReference) {
   const Golden golden;
   std::set<std::string> tables;
   for (const std::string& name : golden.file(kFile).names())
@@ -161,7 +165,7 @@ TEST(Convergence, ErrorsAreThoseOfTheReference) {
   EXPECT_FALSE(tables.empty());
   for (const std::string& name : tables) {
     SCOPED_TRACE(name);
-    Table(golden, name).check();
+    Table(golden, name, GetParam()).check();
   }
 }
 

@@ -8,9 +8,14 @@ namespace {
 
 using test::Golden;
 
+class DenoiserOn : public ::testing::TestWithParam<Device> {
+ protected:
+  Context ctx{{.device = GetParam()}};
+};
+INSTANTIATE_TEST_SUITE_P(Devices, DenoiserOn, ::testing::ValuesIn(test::devices()), test::device_name);
+
 // A network that knows the truth, x = alpha x0 + sigma n, and gives it in each of the three forms.
-TEST(Predictor, EveryPredictionGivesTheSameNoiseAndImage) {
-  Context ctx;
+TEST_P(DenoiserOn, EveryPredictionGivesTheSameNoiseAndImage) {
   const Schedule schedule = Schedule::named("vp", LabelKind::t999);
   const Shape shape{2, 3, 4};
   const std::vector<double> x0 = test::values(test::random_tensor(DType::f64, shape, 1, 1.5).tensor),
@@ -29,7 +34,7 @@ TEST(Predictor, EveryPredictionGivesTheSameNoiseAndImage) {
         EXPECT_EQ(label, 999 * t);
         test::assign(out, answer);
       };
-      const OwnedTensor out({}, DType::f64, shape);
+      const OwnedTensor out(test::host(), DType::f64, shape);
       const Predictor predict(ctx, oracle, prediction, {}), clipped(ctx, oracle, prediction, {.clip = true});
       predict.eps(x.tensor, level, out.tensor);
       EXPECT_LE(test::max_difference(test::values(out.tensor), n), 1e-10);
@@ -44,9 +49,8 @@ TEST(Predictor, EveryPredictionGivesTheSameNoiseAndImage) {
   }
 }
 
-TEST(DynamicThreshold, MatchesTheReference) {
+TEST_P(DenoiserOn, DynamicThresholdMatchesTheReference) {
   const test::Golden golden;
-  Context ctx;
   const auto run = [&](double floor, double scale, const char* want) {
     const OwnedTensor x = golden.tensor("dpm_solver_pp", "threshold.x0", DType::f64);
     dynamic_threshold(ctx, 0.995, floor, scale, x.tensor);

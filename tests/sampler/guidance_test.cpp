@@ -17,9 +17,14 @@ std::vector<int> alternating(int64_t batch) {
   return y;
 }
 
-TEST(Guidance, MatchesTheReference) {
+class GuidanceOn : public ::testing::TestWithParam<Device> {
+ protected:
+  Context ctx{{.device = GetParam()}};
+};
+INSTANTIATE_TEST_SUITE_P(Devices, GuidanceOn, ::testing::ValuesIn(test::devices()), test::device_name);
+
+TEST_P(GuidanceOn, MatchesTheReference) {
   const Golden golden;
-  Context ctx;
   int checked = 0;
   for (const std::string& name : golden.file("cfg").names()) {  // <size>.usual_scale_<v>, <size>.uvit_scale_<v>
     const size_t dot = name.find('.'), at = name.find("_scale_");
@@ -35,7 +40,7 @@ TEST(Guidance, MatchesTheReference) {
     const Denoiser denoiser = guided(net.denoiser(nullptr, y), net.denoiser(nullptr, both), {.scale = scale}, kSd);
     std::vector<double> got;
     for (const double label : golden.values("cfg", size + ".label")) {
-      const OwnedTensor out({}, DType::f64, x.tensor.shape());
+      const OwnedTensor out(test::host(), DType::f64, x.tensor.shape());
       auto scope = ctx.scope("guided");
       denoiser(ctx, x.tensor, label, out.tensor);
       const std::vector<double> v = test::values(out.tensor);
@@ -96,8 +101,7 @@ TEST(Guidance, IntervalIsOfNoiseLevels) {
 }
 
 // With rescale 1 each image has the deviation of its conditional prediction; between, a mixture.
-TEST(Guidance, RescaleTakesTheGainInContrastBack) {
-  Context ctx;
+TEST_P(GuidanceOn, RescaleTakesTheGainInContrastBack) {
   const OwnedTensor x = test::random_tensor(DType::f64, {2, 50}, 2);
   const Denoiser paired = [](Context&, Tensor twice, double, Tensor both) {
     std::vector<double> v = test::values(twice);
@@ -105,7 +109,7 @@ TEST(Guidance, RescaleTakesTheGainInContrastBack) {
     test::assign(both, v);
   };
   const auto at_share = [&](double rescale) {
-    const OwnedTensor out({}, DType::f64, {2, 50});
+    const OwnedTensor out(test::host(), DType::f64, {2, 50});
     guided({}, paired, {.scale = 4, .rescale = rescale}, kSd)(ctx, x.tensor, 500, out.tensor);
     return test::values(out.tensor);
   };

@@ -31,9 +31,10 @@ std::vector<double> map_state(std::vector<double> x, double from, double to) {
   return x;
 }
 
-std::vector<double> run(const SamplerOptions& options, const std::vector<uint64_t>& seeds, int* calls = nullptr) {
-  Context ctx;
-  const OwnedTensor x({}, DType::f32, {static_cast<int64_t>(seeds.size()), 3, 5, 7});
+std::vector<double> run(const SamplerOptions& options, const std::vector<uint64_t>& seeds, int* calls = nullptr,
+                        Device device = {}) {
+  Context ctx({.device = device});
+  const OwnedTensor x(test::host(), DType::f32, {static_cast<int64_t>(seeds.size()), 3, 5, 7});
   initial_noise(ctx, seeds, x.tensor);
   sample(ctx, kVp, gaussian(kVp, 999, calls), options, solver_noise(ctx, seeds), x.tensor);
   return test::values(x.tensor);
@@ -52,18 +53,21 @@ TEST(Sampler, StepsCountEvaluations) {
   EXPECT_EQ(calls, 21);
 }
 
-TEST(Sampler, AnImageDependsOnItsSeedAlone) {
+class SamplerOn : public ::testing::TestWithParam<Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, SamplerOn, ::testing::ValuesIn(test::devices()), test::device_name);
+
+TEST_P(SamplerOn, AnImageDependsOnItsSeedAlone) {
   for (const std::string& solver : solver_names()) {
     const SamplerOptions options{.solver = solver, .steps = 6, .eta = solver == "ddim" ? 0.7 : 0};
     std::vector<uint64_t> seeds;
     for (uint64_t i = 0; i < 16; ++i) seeds.push_back(1000 + i);
-    const std::vector<double> all = run(options, seeds);
+    const std::vector<double> all = run(options, seeds, nullptr, GetParam());
     const size_t n = all.size() / seeds.size();
     for (const size_t batch : {size_t{1}, size_t{3}}) {
       for (size_t first : {size_t{0}, 16 - batch}) {
         const auto at = static_cast<ptrdiff_t>(first);
         const std::vector<double> some =
-            run(options, {seeds.begin() + at, seeds.begin() + at + static_cast<ptrdiff_t>(batch)});
+            run(options, {seeds.begin() + at, seeds.begin() + at + static_cast<ptrdiff_t>(batch)}, nullptr, GetParam());
         const std::vector<double> same(all.begin() + at * static_cast<ptrdiff_t>(n),
                                        all.begin() + (at + static_cast<ptrdiff_t>(batch)) * static_cast<ptrdiff_t>(n));
         EXPECT_EQ(some, same) << solver << ", batch " << batch;
