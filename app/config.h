@@ -70,6 +70,7 @@ struct TrainConfig {
   int64_t log_every = 10;
   int threads = 0;
   bool recompute = false;
+  bool shard_optimizer = false;
   bool operator==(const TrainConfig&) const = default;
 };
 

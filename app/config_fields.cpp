@@ -125,6 +125,9 @@ void train_fields(std::vector<Field>& list, TrainConfig& t) {
   add("log_every", &t.log_every, "steps between lines of metrics.jsonl", between(1, 1e9));
   add("threads", &t.threads, "of the network; 0: one per processor", between(0, 4096));
   add("recompute", &t.recompute, "blocks run again in backward instead of keeping activations: less memory, more time");
+  add("shard_optimizer", &t.shard_optimizer,
+      "of several processes each keeps a part of moments, averages and bf16's master weights: the same run, in less "
+      "memory");
 }
 
 void sample_fields(std::vector<Field>& list, SampleConfig& s) {

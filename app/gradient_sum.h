@@ -1,9 +1,6 @@
 #pragma once
 
-#include <memory>
-
-#include "app/processes.h"
-#include "kernels/core/gpu_group.h"
+#include "app/exchange.h"
 
 namespace uvic {
 
@@ -12,26 +9,21 @@ namespace uvic {
 // memory of the host, and gradients on a GPU are copied there and back, each bucket once backward has made it.
 class GradientSum {
  public:
-  // gradients: flat f32, on ctx's device.
-  GradientSum(Context& ctx, Processes& processes, Tensor gradients);
+  // gradients: flat f32, on exchange's device.
+  GradientSum(Exchange& exchange, Tensor gradients);
 
   void done(int64_t begin, int64_t end);  // as UViC::GradientsDone
   void finish();                          // all gradients are sums now; the next step may begin
   // Whether these are NCCL's: then nothing waits, and what both functions give the GPU can be recorded.
-  bool between_gpus() const { return gpus_ != nullptr; }
+  bool between_gpus() const { return exchange_.gpus() != nullptr; }
 
  private:
   void send();
 
-  Context& ctx_;
-  Processes& processes_;
+  Exchange& exchange_;
   Tensor gradients_;
-  std::unique_ptr<GpuGroup> gpus_;  // or null
-  OwnedTensor summed_;              // what MPI sums: gradients_ itself, or memory of the host like it
-  int64_t begin_ = 0, end_ = 0;     // done and not on its way
+  OwnedTensor summed_;           // what MPI sums: gradients_ itself, or memory of the host like it
+  int64_t begin_ = 0, end_ = 0;  // done and not on its way
 };
-
-// flat f32, on ctx's device, becomes what it is in the first process.
-void copy_from_first(Context& ctx, const Processes& processes, Tensor flat);
 
 }  // namespace uvic

@@ -21,5 +21,8 @@ void Processes::sum(std::span<double>) const {}
 bool Processes::any_twice(int) const { return false; }
 void Processes::copy_from_first(Tensor) const {}
 void Processes::copy_from_first(std::span<int64_t>) const {}
+void Processes::gather(Tensor) const {}
+void Processes::send(Tensor, int) const {}
+void Processes::receive(Tensor, int) const {}
 
 }  // namespace uvic

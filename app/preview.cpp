@@ -26,9 +26,8 @@ Previews::Previews(Context& ctx, const RunConfig& config, const ModelInfo& info,
   }
 }
 
-bool Previews::due(int64_t step) const {
-  return images_ && RunImages::previews_wanted(config_) &&
-         (step == config_.train.max_steps || step % config_.sample.every == 0);
+bool Previews::due(const RunConfig& config, int64_t step) {
+  return RunImages::previews_wanted(config) && (step == config.train.max_steps || step % config.sample.every == 0);
 }
 
 int Previews::columns() const {

@@ -18,7 +18,9 @@ class Previews {
   Previews(Context& ctx, const RunConfig& config, const ModelInfo& info, const std::filesystem::path& run,
            const TrainingData& data, const RunImages* images);
 
-  bool due(int64_t step) const;
+  // Whether config asks for a grid after so many steps.
+  static bool due(const RunConfig& config, int64_t step);
+  bool possible() const { return images_ != nullptr; }
   // Writes a grid to path. The store goes through Role::ema and is back in Role::master after.
   void write(Context& ctx, TrainedModel& model, const Schedule& schedule, const std::filesystem::path& path) const;
 

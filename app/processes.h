@@ -48,6 +48,12 @@ class Processes {
   // x becomes what it is in the first process.
   void copy_from_first(Tensor x) const;
   void copy_from_first(std::span<int64_t> numbers) const;
+  // x, on the host, in as many equal parts as there are processes, each whole cache lines: a part becomes what it is in
+  // its process.
+  void gather(Tensor x) const;
+  // From one process to another, which calls receive() where it calls send(); x is alike in both but for its contents.
+  void send(Tensor x, int to) const;
+  void receive(Tensor x, int from) const;
 
  private:
   struct Impl;

@@ -10,6 +10,18 @@
 #include "kernels/core/error.h"
 
 namespace uvic {
+namespace {
+
+// MPI counts in int: calls work(data, bytes) for x in pieces.
+template <class Work>
+void in_pieces(Tensor x, const Work& work) {
+  constexpr size_t kMost = size_t{1} << 30;
+  auto* bytes = static_cast<char*>(x.raw());
+  for (size_t done = 0; done < x.bytes(); done += kMost)
+    work(bytes + done, static_cast<int>(std::min(kMost, x.bytes() - done)));
+}
+
+}  // namespace
 
 struct Processes::Impl {
   std::vector<MPI_Request> sums;
@@ -80,15 +92,34 @@ bool Processes::any_twice(int number) const {
 
 void Processes::copy_from_first(Tensor x) const {
   if (alone()) return;
-  constexpr size_t kMost = size_t{1} << 30;  // MPI counts in int
-  auto* bytes = static_cast<char*>(x.raw());
-  for (size_t done = 0; done < x.bytes(); done += kMost)
-    MPI_Bcast(bytes + done, static_cast<int>(std::min(kMost, x.bytes() - done)), MPI_BYTE, 0, MPI_COMM_WORLD);
+  in_pieces(x, [](char* data, int bytes) { MPI_Bcast(data, bytes, MPI_BYTE, 0, MPI_COMM_WORLD); });
 }
 
 void Processes::copy_from_first(std::span<int64_t> numbers) const {
   if (alone()) return;
   MPI_Bcast(numbers.data(), static_cast<int>(numbers.size()), MPI_INT64_T, 0, MPI_COMM_WORLD);
+}
+
+void Processes::gather(Tensor x) const {
+  if (alone()) return;
+  constexpr size_t kLine = 64;  // what is counted in int here
+  const size_t lines = x.bytes() / kLine / static_cast<size_t>(size());
+  UVIC_CHECK(lines * kLine * static_cast<size_t>(size()) == x.bytes(), "gather: ", x.shape(), " in ", size(), " parts");
+  MPI_Datatype line;
+  MPI_Type_contiguous(kLine, MPI_BYTE, &line);
+  MPI_Type_commit(&line);
+  MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x.raw(), static_cast<int>(lines), line, MPI_COMM_WORLD);
+  MPI_Type_free(&line);
+}
+
+void Processes::send(Tensor x, int to) const {
+  in_pieces(x, [to](char* data, int bytes) { MPI_Send(data, bytes, MPI_BYTE, to, 0, MPI_COMM_WORLD); });
+}
+
+void Processes::receive(Tensor x, int from) const {
+  in_pieces(x, [from](char* data, int bytes) {
+    MPI_Recv(data, bytes, MPI_BYTE, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  });
 }
 
 }  // namespace uvic

@@ -20,8 +20,11 @@ constexpr double kMeasuredSeconds = 1;              // a step that is timed may 
 constexpr double kMeasuredBytes = 3.0 * (1 << 30);  // and so much memory
 constexpr double kShare = 0.5;                      // of the matrix rate that a step reaches, to choose its images by
 
-// Of a step, which may take its batch in parts.
-int64_t images_at_a_time(const TrainConfig& t) { return (t.batch_size + t.accumulate - 1) / t.accumulate; }
+// Of a step, which may take its batch in parts, in each of so many processes.
+int64_t images_at_a_time(const TrainConfig& t, int processes = 1) {
+  const int64_t parts = int64_t{t.accumulate} * processes;
+  return (t.batch_size + parts - 1) / parts;
+}
 
 // Data that are not there yet are no error of the config; data that training would refuse are.
 void count_images(RunEstimate& e, const RunConfig& config) {
@@ -84,7 +87,8 @@ std::string size_text(double bytes) {
 
 }  // namespace
 
-RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, const std::filesystem::path& out) {
+RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, const std::filesystem::path& out,
+                         int processes) {
   RunEstimate e;
   const TrainConfig& t = config.train;
   ParamStore store({});
@@ -93,11 +97,14 @@ RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, 
   e.tokens = config.model.tokens();
   e.dtype = dtype_of_name(t.dtype, device.device);
   e.step_flops = 3 * config.model.forward_flops() * t.batch_size;
-  const auto memory = [&](bool recompute) {
-    return training_memory(config.model, images_at_a_time(t), e.dtype, recompute, static_cast<int>(t.ema_rate.size()));
+  e.processes = processes;
+  const auto memory = [&](bool recompute, bool divided) {
+    return training_memory(config.model, images_at_a_time(t, processes), e.dtype, recompute,
+                           static_cast<int>(t.ema_rate.size()), divided ? processes : 1);
   };
-  e.memory = memory(t.recompute);
-  e.other_activations = memory(!t.recompute).activations;
+  e.memory = memory(t.recompute, t.shard_optimizer);
+  e.other_activations = memory(!t.recompute, false).activations;
+  e.divided_state = memory(false, false).total() - memory(false, true).total();
   e.machine_memory = static_cast<double>(total_memory(device.device));
   count_images(e, config);
   if (std::filesystem::is_directory(out))
@@ -119,10 +126,16 @@ std::string to_text(const RunEstimate& e, const RunConfig& config) {
   line("model", "%.2f M parameters, %d tokens, %s", static_cast<double>(e.parameters) / 1e6, e.tokens,
        name_of(e.dtype));
   line("work", "%.4g TFLOP a step of %d images", e.step_flops / 1e12, t.batch_size);
-  line("memory", "%s: weights %s, moments %s, averages %s, gradients %s, activations %s (%s %s recompute)%s%s",
-       size_text(m.total()).c_str(), size_text(m.weights).c_str(), size_text(m.moments).c_str(),
+  std::string each, divided;  // where there are several processes
+  if (e.processes > 1) {
+    each = concat(" in each of ", e.processes, " processes");
+    divided = concat("; ", size_text(e.divided_state), t.shard_optimizer ? " more without" : " less with",
+                     " shard_optimizer");
+  }
+  line("memory", "%s%s: weights %s, moments %s, averages %s, gradients %s, activations %s (%s %s recompute)%s%s%s",
+       size_text(m.total()).c_str(), each.c_str(), size_text(m.weights).c_str(), size_text(m.moments).c_str(),
        size_text(m.averages).c_str(), size_text(m.gradients).c_str(), size_text(m.activations).c_str(),
-       size_text(e.other_activations).c_str(), t.recompute ? "without" : "with",
+       size_text(e.other_activations).c_str(), t.recompute ? "without" : "with", divided.c_str(),
        m.total() > e.machine_memory ? "; this machine has only " : "",
        m.total() > e.machine_memory ? size_text(e.machine_memory).c_str() : "");
   const double images = static_cast<double>(t.max_steps) * t.batch_size;
@@ -135,9 +148,9 @@ std::string to_text(const RunEstimate& e, const RunConfig& config) {
   const std::string duration = format_duration(static_cast<double>(left) * e.step_seconds);
   const double rate = e.step_flops / e.step_seconds;
   if (e.measured_batch > 0)
-    line("time", "%s for %lld steps of %.3g s, by a step of %d images measured here: %.3g TFLOP/s, %.0f%% of %.3g",
-         duration.c_str(), static_cast<long long>(left), e.step_seconds, e.measured_batch, rate / 1e12,
-         100 * rate / e.matrix_rate, e.matrix_rate / 1e12);
+    line("time", "%s for %lld steps of %.3g s, by a step of %d images measured here%s: %.3g TFLOP/s, %.0f%% of %.3g",
+         duration.c_str(), static_cast<long long>(left), e.step_seconds, e.measured_batch,
+         e.processes > 1 ? " in one process" : "", rate / 1e12, 100 * rate / e.matrix_rate, e.matrix_rate / 1e12);
   else
     line("time",
          "at least %s for %lld steps of %.3g s, at the %.3g TFLOP/s of a large product here; a step is too "
@@ -152,6 +165,7 @@ std::string to_json(const RunEstimate& e) {
                            {"tokens", int64_t{e.tokens}},
                            {"dtype", name_of(e.dtype)},
                            {"step_tflop", e.step_flops / 1e12},
+                           {"processes", int64_t{e.processes}},
                            {"memory_bytes", e.memory.total()},
                            {"activation_bytes", e.memory.activations},
                            {"images", e.images},

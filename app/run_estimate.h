@@ -15,8 +15,10 @@ struct RunEstimate {
   int tokens = 0;
   DType dtype = DType::f32;
   double step_flops = 0;         // multiply-adds x 2 of the matrix products of a step: three forwards
-  TrainingMemory memory;         // of a step as configured
+  int processes = 1;             // that train together
+  TrainingMemory memory;         // of a step as configured, in each process
   double other_activations = 0;  // with train.recompute the other way round
+  double divided_state = 0;      // bytes that train.shard_optimizer saves in each process, or would
   double machine_memory = 0;     // bytes; 0: unknown
   int64_t images = -1;           // of the data set; -1: it is not there, or cannot be counted
   std::string images_unknown;    // then: why
@@ -27,9 +29,10 @@ struct RunEstimate {
 };
 
 // Takes some seconds: measures matrix_rate and, where it takes about a second and little memory, a step of as many
-// images as fit in that. out: the run's folder, which need not exist. Throws Error for data of other classes than the
-// model's.
-RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, const std::filesystem::path& out = {});
+// images as fit in that. out: the run's folder, which need not exist. Time is that of one process alone, however many
+// there are. Throws Error for data of other classes than the model's.
+RunEstimate estimate_run(const RunConfig& config, const ContextOptions& device, const std::filesystem::path& out = {},
+                         int processes = 1);
 
 // The lines that --dry-run prints, and its --json: one object.
 std::string to_text(const RunEstimate& estimate, const RunConfig& config);

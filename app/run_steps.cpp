@@ -1,25 +1,9 @@
 #include "app/run_steps.h"
 
 #include "app/loaded_model.h"
+#include "app/train_settings.h"
 
 namespace uvic {
-namespace {
-
-OptimizerConfig optimizer_of(const TrainConfig& c) {
-  return {.lr = c.lr,
-          .beta1 = c.beta1,
-          .beta2 = c.beta2,
-          .eps = c.eps,
-          .weight_decay = c.weight_decay,
-          .warmup_steps = c.warmup_steps,
-          .lr_schedule = c.lr_schedule == "cosine" ? LrSchedule::cosine : LrSchedule::constant,
-          .max_steps = c.max_steps,
-          .grad_clip = c.grad_clip,
-          .ema_rates = c.ema_rate};
-}
-
-}  // namespace
-
 RunSteps::RunSteps(Context& ctx, const RunConfig& config, TrainedModel& model, const TrainingDraws& draws,
                    BatchLoader& loader, const Processes& processes, GradientSum& gradients, Rows rows)
     : ctx_(ctx),

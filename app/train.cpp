@@ -40,8 +40,9 @@ int main(int argc, char** argv) {
     r.world = world_from_environment();
     r.device = device_of_name(device, r.world);
     if (dry_run) {
-      const RunEstimate e = estimate_run(
-          r.config, {.device = r.device, .threads = r.config.train.threads, .timed_plans = timed_plans()}, r.out);
+      if (r.world.rank > 0) return 0;
+      const ContextOptions options{.device = r.device, .threads = r.config.train.threads, .timed_plans = timed_plans()};
+      const RunEstimate e = estimate_run(r.config, options, r.out, r.world.size);
       std::fputs((as_json ? to_json(e) + "\n" : dump_config(r.config)).c_str(), stdout);
       std::fputs(to_text(e, r.config).c_str(), stderr);
       return 0;

@@ -43,11 +43,11 @@ struct StepResult {
 class TrainedModel {
  public:
   // Allocates every role in dtype's working precision, with so many averages, and the released initialisation; with
-  // init_score > 0, attention starts as start_scores_at says.
+  // init_score > 0, attention starts as start_scores_at says. parts: as ParamStore takes it.
   TrainedModel(Context& ctx, const UViCConfig& config, DType dtype, uint64_t seed, double init_score = 0,
-               size_t averages = 1)
+               size_t averages = 1, StoreParts* parts = nullptr)
       : store(ctx.device()), net(store, config), optimizer(ctx, store) {
-    store.allocate_for_training(dtype, averages);
+    store.allocate_for_training(dtype, averages, parts);
     store.initialise(ctx, seed);
     if (init_score > 0) start_scores_at(ctx, store, config, init_score);
   }

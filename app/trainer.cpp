@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "app/cache_folder.h"
+#include "app/divided_state.h"
 #include "app/evaluation.h"
 #include "app/gradient_sum.h"
 #include "app/in_scope.h"
@@ -11,6 +12,7 @@
 #include "app/run_folder.h"
 #include "app/run_steps.h"
 #include "app/train_log.h"
+#include "app/train_settings.h"
 #include "app/train_step.h"
 #include "app/training_data.h"
 #include "app/training_draws.h"
@@ -19,32 +21,6 @@
 namespace uvic {
 namespace fs = std::filesystem;
 namespace {
-
-// Models are published: theirs names no folder of the machine it was trained on.
-RunConfig without_own_folders(RunConfig config) {
-  const fs::path data = config.data.path;
-  if (data.is_absolute()) config.data.path = data.filename().string();
-  for (std::string* file : {&config.eval.prompts_file, &config.eval.stats, &config.eval.network})
-    if (fs::path(*file).is_absolute()) *file = fs::path(*file).filename().string();
-  return config;
-}
-
-// What the config does not say of latents, their index does.
-ModelInfo info_of(const RunConfig& config, const TrainingData& data) {
-  ModelInfo info{.config = config.model,
-                 .schedule = config.diffusion.schedule,
-                 .prediction = config.diffusion.prediction,
-                 .class_names = config.model.num_classes > 0 ? data.class_names() : std::vector<std::string>{},
-                 .train_config = dump_config(without_own_folders(config))};
-  const LatentInfo* latents = data.latents();
-  if (!latents) return info;
-  const LatentsConfig& l = config.latents;
-  info.scale_factor = latent_scale(config, latents);
-  info.autoencoder = l.autoencoder.empty() ? latents->autoencoder : l.autoencoder;
-  if (config.model.num_clip_token > 0)
-    info.text_encoder = l.text_encoder.empty() ? latents->text_encoder : l.text_encoder;
-  return info;
-}
 
 // One run's moving parts, for the length of train().
 class Run {
@@ -64,6 +40,7 @@ class Run {
   void end_step();
   DataReport share(StepResult& result);
   void after_step(const StepResult& result, const DataReport& data);
+  void preview();
   bool stopped() const;
   bool last() const { return state_.step == config_.train.max_steps; }
   void save();
@@ -75,6 +52,8 @@ class Run {
   RunFolder folder_;
   TrainingData data_;
   Context ctx_;
+  Exchange exchange_;
+  DividedState divided_;
   TrainedModel model_;
   GradientSum gradients_;
   ModelInfo info_;
@@ -99,9 +78,11 @@ Run::Run(const TrainRequest& request)
       folder_(request.out, config_),
       data_(config_.data),
       ctx_({.device = request.device, .threads = threads(), .timed_plans = timed_plans()}),
-      model_((data_.check_fits(config_), ctx_), config_.model, dtype_of_name(config_.train.dtype, request.device),
-             config_.train.seed, config_.train.init_score, config_.train.ema_rate.size()),
-      gradients_(ctx_, processes_, model_.store.flat(Role::grad)),
+      exchange_((data_.check_fits(config_), ctx_), processes_),
+      divided_(exchange_, config_.train.shard_optimizer),
+      model_(ctx_, config_.model, dtype_of_name(config_.train.dtype, request.device), config_.train.seed,
+             config_.train.init_score, config_.train.ema_rate.size(), divided_.parts()),
+      gradients_(exchange_, model_.store.flat(Role::grad)),
       info_(info_of(config_, data_)),
       schedule_(schedule_of(config_.diffusion.schedule)),
       draws_(config_, schedule_, info_.scale_factor, data_.empty_context()),
@@ -137,15 +118,15 @@ Rows Run::own_rows() const {
 // The first process reads, and the others get what it read: they need not see its files.
 TrainState Run::resume() {
   TrainState state;
-  if (processes_.first()) state = folder_.resume(ctx_, request_.resume, model_.store);
+  divided_.in_first(model_.store, [&] { state = folder_.resume(ctx_, request_.resume, model_.store); });
   state.world_size = processes_.size();  // it may have been another number that saved
   if (processes_.alone()) return state;
   int64_t numbers[] = {state.step, state.samples, folder_.checkpoint().empty()};
   processes_.copy_from_first(numbers);
   state.step = numbers[0], state.samples = numbers[1];
-  if (numbers[2]) return state;  // all have made the same weights
+  if (numbers[2] || divided_.parts()) return state;  // all have made the same weights, or been given their parts
   for (const Role role : {Role::master, Role::m, Role::v, Role::ema, Role::ema1, Role::ema2, Role::ema3})
-    if (const Tensor all = model_.store.flat(role)) copy_from_first(ctx_, processes_, all);
+    if (const Tensor all = model_.store.flat(role)) exchange_.copy_from_first(all);
   model_.store.use(ctx_, Role::master);
   return state;
 }
@@ -181,16 +162,19 @@ DataReport Run::share(StepResult& result) {
 bool Run::stopped() const { return processes_.any(request_.stop && *request_.stop); }
 
 void Run::save() {
-  if (processes_.first()) folder_.save(ctx_, model_.store, info_, state_);
+  divided_.in_first(model_.store, [this] { folder_.save(ctx_, model_.store, info_, state_); });
 }
 
-// Of the first process: what is to be seen of a step.
+// Of the first process, as the next: what is to be seen of a step.
 void Run::after_step(const StepResult& result, const DataReport& data) {
   loss_ = log_->step(result, data, state_);
   char note[32];
   std::snprintf(note, sizeof note, "loss %.4f", loss_);
   progress_.update(state_.step, note);
-  if (!previews_->due(state_.step)) return;
+}
+
+void Run::preview() {
+  if (!previews_->possible()) return;
   const fs::path grid = folder_.path() / "samples" / (step_name(state_.step) + ".png");
   previews_->write(ctx_, model_, schedule_, grid);
   log_->preview(state_.step, grid);
@@ -200,7 +184,7 @@ void Run::after_step(const StepResult& result, const DataReport& data) {
 bool Run::is_looked_at(int64_t step) const {
   const TrainConfig& t = config_.train;
   return step == t.max_steps || step % t.log_every == 0 || step % t.save_every == 0 || evaluation_.due(step) ||
-         (RunImages::previews_wanted(config_) && step % config_.sample.every == 0);
+         Previews::due(config_, step);
 }
 
 // Reads a step's numbers, and does what comes after it.
@@ -209,6 +193,7 @@ void Run::end_step() {
   ++state_.step, state_.samples += config_.train.batch_size;
   const DataReport data = share(result);
   if (processes_.first()) after_step(result, data);
+  if (Previews::due(config_, state_.step)) divided_.in_first(model_.store, [this] { preview(); });
   if (last() || state_.step % config_.train.save_every == 0) save();  // first: an evaluation may take hours
   if (!evaluation_.due(state_.step)) return;
   const LogFields found = evaluation_.run(ctx_, model_, schedule_, processes_, [this] { return stopped(); });

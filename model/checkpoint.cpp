@@ -11,8 +11,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/ops/transfer.h"
-#include "model/io/convert.h"
 #include "model/io/file.h"
 #include "model/io/safetensors.h"
 
@@ -98,12 +96,14 @@ void write_folder(Context& ctx, const fs::path& folder, const ParamStore& store,
     files.push_back(concat("model-ema-", json(state.ema_rates[k]).dump(), ".safetensors"));
     save_model(ctx, folder / files.back(), store, kEmaRoles[k], DType::f32, info);
   }
+  const std::vector<Role> roles = state_roles(averages);
+  const std::vector<ParamStore::Param>& params = store.params();
   std::vector<NamedTensor> tensors;
-  for (const Role role : state_roles(averages))
-    for (size_t id = 0; id < store.params().size(); ++id)
-      tensors.push_back({state_name(role, store.params()[id].name), store.view(role, static_cast<int>(id))});
-  write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}},
-                    [&](const NamedTensor& t) { return on_host(ctx, t.tensor); });
+  for (const Role role : roles)
+    for (const auto& p : params) tensors.push_back({state_name(role, p.name), Tensor(nullptr, DType::f32, p.shape)});
+  write_safetensors(folder / "state.safetensors", tensors, {{"format", "uvic-state"}}, [&](size_t i) {
+    return store.get(ctx, roles[i / params.size()], static_cast<int>(i % params.size()));
+  });
   json out{{"format", 2},
            {"step", state.step},
            {"seed", state.seed},
@@ -172,7 +172,7 @@ TrainState load_checkpoint(Context& ctx, const fs::path& folder, ParamStore& sto
       const Tensor value = file.tensor(name);
       UVIC_CHECK(value.shape() == p.shape, file.path().string(), ": ", name, " is ", value.shape(),
                  ", this model needs ", p.shape);
-      convert(ctx, value, store.view(role, static_cast<int>(id)));
+      store.set(ctx, role, static_cast<int>(id), value);
     }
   }
   store.use(ctx, Role::master);

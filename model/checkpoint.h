@@ -26,7 +26,7 @@ struct TrainState {
 // Writes run/step-<8 digits>/ with model.safetensors (EMA), model-ema-<rate>.safetensors of every further average,
 // state.safetensors (master, each ema, m, v) and state.json (with a checksum of each file): into a temporary folder,
 // fsynced, then renamed, so that a folder with that name is always whole. Returns it. Throws Error naming the path
-// (full disk, no permission); older checkpoints are untouched then.
+// (full disk, no permission); older checkpoints are untouched then. The file of a divided store is that of a whole one.
 std::filesystem::path save_checkpoint(Context& ctx, const std::filesystem::path& run, const ParamStore& store,
                                       const ModelInfo& info, const TrainState& state);
 

@@ -42,14 +42,15 @@ double activation_bytes(const UViCConfig& c, int64_t batch, DType dtype, bool re
 
 }  // namespace
 
-TrainingMemory training_memory(const UViCConfig& config, int64_t batch, DType dtype, bool recompute, int averages) {
+TrainingMemory training_memory(const UViCConfig& config, int64_t batch, DType dtype, bool recompute, int averages,
+                               int parts) {
   ParamStore store({});
   const UViC net(store, config);
-  const double f32 = 4.0 * static_cast<double>(store.count());
-  return {.weights = f32 + (dtype == DType::f32 ? 0 : static_cast<double>(size_of(dtype) * store.count())),
-          .averages = averages * f32,
+  const double f32 = 4.0 * static_cast<double>(store.count()), part = f32 / parts;
+  return {.weights = dtype == DType::f32 ? f32 : part + static_cast<double>(size_of(dtype)) * store.count(),
+          .averages = averages * part,
           .gradients = f32,
-          .moments = 2 * f32,
+          .moments = 2 * part,
           .activations = activation_bytes(config, batch, dtype, recompute)};
 }
 

@@ -79,15 +79,7 @@ void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Rol
                 const ModelInfo& info) {
   auto scope = ctx.scope("save_model");
   std::vector<NamedTensor> tensors;
-  for (size_t id = 0; id < store.params().size(); ++id) {
-    Tensor t = store.view(role, static_cast<int>(id));
-    if (t.dtype() != dtype) {
-      Tensor rounded = ctx.empty(dtype, t.shape());
-      cast(ctx, t, rounded);
-      t = rounded;
-    }
-    tensors.push_back({store.params()[id].name, t});
-  }
+  for (const ParamStore::Param& p : store.params()) tensors.push_back({p.name, Tensor(nullptr, dtype, p.shape)});
   const auto plain = [](const std::string& s) { return json::parse(utf8(s)).get<std::string>(); };
   std::map<std::string, std::string> metadata{{"format", "uvic"},
                                               {"config", config_to_json(info.config)},
@@ -99,7 +91,13 @@ void save_model(Context& ctx, const fs::path& path, const ParamStore& store, Rol
   if (info.scale_factor > 0) metadata["scale_factor"] = json(info.scale_factor).dump();
   if (!info.autoencoder.empty()) metadata["autoencoder"] = plain(info.autoencoder);
   if (!info.text_encoder.empty()) metadata["text_encoder"] = plain(info.text_encoder);
-  write_safetensors(path, tensors, metadata, [&](const NamedTensor& t) { return on_host(ctx, t.tensor); });
+  write_safetensors(path, tensors, metadata, [&](size_t id) {
+    OwnedTensor values = store.get(ctx, role, static_cast<int>(id));
+    if (values.tensor.dtype() == dtype) return values;
+    OwnedTensor rounded({}, dtype, values.tensor.shape());
+    convert(values.tensor, rounded.tensor);
+    return rounded;
+  });
 }
 
 Tensor Weights::find(const std::string& name) const {
@@ -176,7 +174,7 @@ void load_weights(Context& ctx, const Weights& weights, ParamStore& store, Role 
     const Tensor t = weights.find(p.name);
     UVIC_CHECK(t, where, ": tensor '", p.name, "' ", p.shape, " is missing");
     UVIC_CHECK(t.shape() == p.shape, where, ": tensor '", p.name, "' is ", t.shape(), ", this model needs ", p.shape);
-    convert(ctx, t, store.view(role, static_cast<int>(id)));
+    store.set(ctx, role, static_cast<int>(id), t);
   }
 }
 

@@ -39,16 +39,18 @@ double Optimizer::begin(Context& ctx, const OptimizerConfig& config, int64_t ste
 }
 
 void Optimizer::update(Context& ctx, const OptimizerConfig& config) {
-  const Tensor grad = store_.flat(Role::grad), working = store_.flat(Role::working);
+  const Tensor grad = store_.flat(Role::grad);
+  const bool separate = store_.dtype() != DType::f32;
   std::vector<Average> averages;
   for (size_t k = 0; k < config.ema_rates.size(); ++k)
-    averages.push_back({store_.flat(kEmaRoles.at(k)), config.ema_rates[k]});
-  replay_.run(ctx, {grad, working}, [&] {
+    averages.push_back({store_.own(kEmaRoles.at(k)), config.ema_rates[k]});
+  replay_.run(ctx, {grad, store_.flat(Role::working)}, [&] {
     squared_norm(ctx, grad, square_.tensor);
     clip(ctx, square_.tensor, config.grad_clip, sweep_.tensor);
-    adamw_ema(ctx, args_of(config, 1), sweep_.tensor, store_.flat(Role::master), grad, store_.flat(Role::m),
-              store_.flat(Role::v), averages, store_.dtype() == DType::f32 ? Tensor{} : working);
+    adamw_ema(ctx, args_of(config, 1), sweep_.tensor, store_.own(Role::master), store_.own(Role::grad),
+              store_.own(Role::m), store_.own(Role::v), averages, separate ? store_.own(Role::working) : Tensor{});
   });
+  store_.gather();
 }
 
 void Optimizer::go_on(Context& ctx) { zero(ctx, sweep_.tensor); }

@@ -1,7 +1,6 @@
 // The training state as U-ViT's TrainState.save lays it out: step.pth, nnet.pth, nnet_ema.pth, optimizer.pth.
 
 #include "model/checkpoint.h"
-#include "model/io/convert.h"
 #include "model/io/torch_pickle.h"
 
 namespace uvic {
@@ -26,7 +25,7 @@ void load_moments(Context& ctx, const fs::path& path, ParamStore& store, int64_t
       UVIC_CHECK(t, path.string(), ": no ", key, " for parameter ", id, " (", p.name, ")");
       UVIC_CHECK(t->shape() == p.shape, path.string(), ": ", key, " of ", p.name, " is ", t->shape(),
                  ", this model needs ", p.shape);
-      convert(ctx, *t, store.view(role, static_cast<int>(id)));
+      store.set(ctx, role, static_cast<int>(id), *t);
     }
   }
 }

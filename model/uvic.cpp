@@ -130,7 +130,7 @@ void start_scores_at(Context& ctx, ParamStore& store, const UViCConfig& config, 
     const int64_t qk = 2 * int64_t{config.embed_dim};
     std::fill_n(host.tensor.data<float>(), qk, static_cast<float>(std::sqrt(score / (scale * config.head_dim()))));
     for (const Role role : {Role::working, Role::master, Role::ema, Role::ema1, Role::ema2, Role::ema3})
-      if (const Tensor bias = store.view(role, static_cast<int>(id))) cast(ctx, host.tensor, bias);
+      if (store.flat(role)) store.set(ctx, role, static_cast<int>(id), host.tensor);
   }
 }
 

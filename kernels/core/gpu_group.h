@@ -33,6 +33,9 @@ class GpuGroup {
   void finish_sums();
   // x (any dtype, on ctx's GPU) becomes what it is in the first process, in the order of ctx's work.
   void copy_from_first(Tensor x);
+  // x (any dtype, on ctx's GPU, in equal parts, one a process): a part becomes what it is in its process, in the order
+  // of ctx's work.
+  void gather(Tensor x);
 
  private:
   struct Impl;

@@ -24,9 +24,10 @@ struct GpuGroup::Impl {
   ncclComm_t comm = nullptr;
   cudaStream_t stream = nullptr;                // of the sums
   cudaEvent_t queued = nullptr, sum = nullptr;  // what they wait for; what waits for them
+  int rank, size;
   int exceptions = std::uncaught_exceptions();
 
-  explicit Impl(Context& c) : ctx(c) {}
+  Impl(Context& c, int process, int processes) : ctx(c), rank(process), size(processes) {}
   // Leaves without a word to the others if this process fails: their launcher ends them.
   ~Impl() {
     if (comm) std::uncaught_exceptions() > exceptions ? ncclCommAbort(comm) : ncclCommDestroy(comm);
@@ -46,7 +47,7 @@ GpuGroup::Id GpuGroup::make_id() {
   return id;
 }
 
-GpuGroup::GpuGroup(Context& ctx, const Id& id, int rank, int size) : impl_(std::make_unique<Impl>(ctx)) {
+GpuGroup::GpuGroup(Context& ctx, const Id& id, int rank, int size) : impl_(std::make_unique<Impl>(ctx, rank, size)) {
   cuda::state(ctx);  // makes its GPU the calling thread's
   UVIC_CUDA_CHECK(cudaStreamCreateWithFlags(&impl_->stream, cudaStreamNonBlocking));
   UVIC_CUDA_CHECK(cudaEventCreateWithFlags(&impl_->queued, cudaEventDisableTiming));
@@ -72,6 +73,14 @@ void GpuGroup::finish_sums() {
 
 void GpuGroup::copy_from_first(Tensor x) {
   UVIC_NCCL_CHECK(ncclBroadcast(x.raw(), x.raw(), x.bytes(), ncclChar, 0, impl_->comm, cuda::state(impl_->ctx).stream));
+}
+
+void GpuGroup::gather(Tensor x) {
+  const size_t bytes = x.bytes() / static_cast<size_t>(impl_->size);
+  UVIC_CHECK(bytes * static_cast<size_t>(impl_->size) == x.bytes(), "gather: ", x.shape(), " in ", impl_->size,
+             " parts");
+  const char* own = static_cast<char*>(x.raw()) + bytes * static_cast<size_t>(impl_->rank);
+  UVIC_NCCL_CHECK(ncclAllGather(own, x.raw(), bytes, ncclChar, impl_->comm, cuda::state(impl_->ctx).stream));
 }
 
 }  // namespace uvic

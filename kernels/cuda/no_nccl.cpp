@@ -21,5 +21,6 @@ GpuGroup::~GpuGroup() = default;
 void GpuGroup::begin_sum(Tensor) { absent(); }
 void GpuGroup::finish_sums() { absent(); }
 void GpuGroup::copy_from_first(Tensor) { absent(); }
+void GpuGroup::gather(Tensor) { absent(); }
 
 }  // namespace uvic

@@ -73,12 +73,12 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata,
-                       const std::function<OwnedTensor(const NamedTensor&)>& fetch) {
+                       const std::function<OwnedTensor(size_t)>& fetch) {
   std::vector<const NamedTensor*> order;
   std::set<std::string> names{SafetensorsHeader::kMetadata};
   for (const NamedTensor& t : tensors) {
     UVIC_CHECK(names.insert(t.name).second, path.string(), ": two tensors would be named ", quote(t.name));
-    UVIC_CHECK(t.tensor || t.tensor.numel() == 0, path.string(), ": tensor ", quote(t.name), " has no data");
+    UVIC_CHECK(fetch || t.tensor || t.tensor.numel() == 0, path.string(), ": tensor ", quote(t.name), " has no data");
     order.push_back(&t);
   }
   std::stable_sort(order.begin(), order.end(), [](const NamedTensor* a, const NamedTensor* b) {
@@ -109,7 +109,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   file.write(&header_bytes, sizeof header_bytes);
   file.write(text.data(), text.size());
   for (const NamedTensor* t : order) {
-    const OwnedTensor fetched = fetch ? fetch(*t) : OwnedTensor();
+    const OwnedTensor fetched = fetch ? fetch(static_cast<size_t>(t - tensors.data())) : OwnedTensor();
     file.write(fetch ? fetched.tensor.raw() : t->tensor.raw(), t->tensor.bytes());
   }
   file.commit();

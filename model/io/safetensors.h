@@ -45,10 +45,11 @@ struct NamedTensor {
 
 // Writes to path + ".tmp", fsyncs, renames: path is the old file or the whole new one, never a part. The data follows
 // the given order, wider dtypes first, so that every tensor is aligned in the file. fetch, if given, is called for one
-// tensor after the other and gives the host's copy of it, as on_host() does: where they lie on a device, no more than
-// the largest is in host memory at a time. Throws on a repeated name, and on a failed system call with path and reason.
+// tensor after the other, by its place in tensors, and gives the host's copy of it; tensors need not have data then.
+// Where they lie elsewhere, no more than the largest is in host memory at a time. Throws on a repeated name, and on a
+// failed system call with path and reason.
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                        const std::map<std::string, std::string>& metadata,
-                       const std::function<OwnedTensor(const NamedTensor&)>& fetch = {});
+                       const std::function<OwnedTensor(size_t)>& fetch = {});
 
 }  // namespace uvic

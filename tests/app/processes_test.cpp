@@ -3,7 +3,6 @@
 
 #include "app/processes.h"
 
-#include <charconv>
 #include <csignal>
 
 #include "model/checkpoint.h"
@@ -41,24 +40,6 @@ std::string end_state(const fs::path& run, int64_t step) {
   char name[32];
   std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
   return read_text(run / name / "state.safetensors");
-}
-
-std::string file_text(const fs::path& path) {  // of /proc, where a process may be gone
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// The process that launcher has started as this rank; 0: none yet.
-pid_t process_of(pid_t launcher, int rank) {
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename().string();
-    pid_t id = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), id).ptr != name.data() + name.size()) continue;
-    const std::string status = file_text(entry.path() / "status"), environment = file_text(entry.path() / "environ");
-    if (status.find(concat("\nPPid:\t", launcher, "\n")) == std::string::npos) continue;
-    if (environment.find(concat("OMPI_COMM_WORLD_RANK=", rank) + '\0') != std::string::npos) return id;
-  }
-  return 0;
 }
 
 TEST_F(ProcessesTest, GiveTheLossesOfOneAndTheSameBitsAgain) {

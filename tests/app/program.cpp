@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 #include "kernels/core/error.h"
 
@@ -75,6 +78,11 @@ void prepare_for_mpirun() {
   ::_exit(126);
 }
 
+std::string file_text(const fs::path& path) {  // of /proc, where a process may be gone
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 }  // namespace
 
 Program::Program(const std::string& name, const std::vector<std::string>& arguments, const RunOptions& options) {
@@ -118,6 +126,18 @@ Ended Program::wait() {
   if (out_reader_.joinable()) out_reader_.join();
   if (err_reader_.joinable()) err_reader_.join();
   return {*status_, out_, err_};
+}
+
+pid_t process_of(pid_t launcher, int rank) {
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    pid_t id = 0;
+    if (std::from_chars(name.data(), name.data() + name.size(), id).ptr != name.data() + name.size()) continue;
+    const std::string status = file_text(entry.path() / "status"), environment = file_text(entry.path() / "environ");
+    if (status.find(concat("\nPPid:\t", launcher, "\n")) == std::string::npos) continue;
+    if (environment.find(concat("OMPI_COMM_WORLD_RANK=", rank) + '\0') != std::string::npos) return id;
+  }
+  return 0;
 }
 
 bool wait_until(Program& program, const fs::path& folder, const std::function<bool()>& happened) {

@@ -63,6 +63,9 @@ inline Ended run_program(const std::string& name, const std::vector<std::string>
 // program ends first. Woken by the kernel (inotify), so nothing is missed and nothing sleeps.
 bool wait_until(Program& program, const std::filesystem::path& folder, const std::function<bool()>& happened);
 
+// The process that launcher, an mpirun, has started as this rank; 0: none yet.
+pid_t process_of(pid_t launcher, int rank);
+
 // Succeeds if p failed as it should: the status, one line "name: error: ..." with nothing but indented details and
 // hints below it, every one of parts somewhere there, nothing on stdout.
 ::testing::AssertionResult failed_clearly(const Ended& p, const std::string& name, int status,

@@ -121,6 +121,36 @@ TEST_F(RunEstimateTest, SaysWhatItDoesNotKnow) {
   EXPECT_NE(to_text(e, c).find("; this machine has only 1 MiB"), std::string::npos);
 }
 
+// Of weights, moments and averages, what processes divide; of a batch, each its share.
+TEST_F(RunEstimateTest, ProcessesShareABatchAndMayDivideTheState) {
+  RunConfig c = small_run(8, 30);
+  for (const char* dtype : {"f32", "bf16"}) {
+    SCOPED_TRACE(dtype);
+    c.train.dtype = dtype;
+    c.train.batch_size = 8;
+    c.train.shard_optimizer = false;
+    const RunEstimate whole = estimate_run(c, {.threads = 1}, {}, 4);
+    c.train.shard_optimizer = true;
+    const RunEstimate divided = estimate_run(c, {.threads = 1}, {}, 4);
+    c.train.batch_size = 2;
+    const RunEstimate alone = estimate_run(c, {.threads = 1});
+    const double f32 = 4.0 * static_cast<double>(whole.parameters),
+                 saved = f32 * 0.75 * (c.train.dtype == "f32" ? 3 : 4);
+    EXPECT_EQ(whole.memory.total(), alone.memory.total());
+    EXPECT_DOUBLE_EQ(whole.memory.total() - divided.memory.total(), saved);
+    EXPECT_DOUBLE_EQ(divided.memory.moments, 2 * f32 / 4);
+    EXPECT_EQ(divided.memory.gradients, f32);
+    EXPECT_DOUBLE_EQ(whole.divided_state, saved);
+    EXPECT_EQ(alone.divided_state, 0);
+    c.train.shard_optimizer = false;
+    EXPECT_NE(to_text(whole, c).find(" in each of 4 processes: weights "), std::string::npos) << to_text(whole, c);
+    EXPECT_NE(to_text(whole, c).find(" less with shard_optimizer"), std::string::npos) << to_text(whole, c);
+    c.train.shard_optimizer = true;
+    EXPECT_NE(to_text(divided, c).find(" more without shard_optimizer"), std::string::npos) << to_text(divided, c);
+    EXPECT_EQ(to_text(alone, c).find("process"), std::string::npos) << to_text(alone, c);
+  }
+}
+
 TEST_F(RunEstimateTest, AContinuedRunHasFewerStepsLeft) {
   const RunConfig c = small_run(4, 30);
   fs::create_directories(dir_ / "run/step-00000010");

@@ -21,7 +21,7 @@ struct StepsFixture {
                           .seed = config.train.seed,
                           .rows = rows,
                           .memory = host_memory_for(device)})),
-        gradients(ctx, processes, model.store.flat(Role::grad)),
+        gradients(exchange, model.store.flat(Role::grad)),
         steps(ctx, config, model, draws, *loader, processes, gradients, rows) {}
 
   std::vector<double> weights() { return values(model.store.flat(Role::master)); }
@@ -30,6 +30,7 @@ struct StepsFixture {
   const Rows rows{0, config.train.batch_size};
   Processes processes{World{}};
   Context ctx;
+  Exchange exchange{ctx, processes};
   TrainingData data;
   TrainedModel model;
   TrainingDraws draws;
