@@ -44,6 +44,15 @@ double timed_queued(Context& ctx, double seconds, const std::function<void()>& f
   return all / kCalls;
 }
 
+double timed_running(Context& ctx, double seconds, int least, const std::function<void()>& f) {
+  synchronize(ctx.device());
+  const double start = now();
+  int calls = 0;
+  for (; calls < least || now() - start < seconds; ++calls) f();
+  synchronize(ctx.device());
+  return (now() - start) / calls;
+}
+
 void print_record(Context& ctx, const std::string& entries) {
   Record out{{"uvic", UVIC_VERSION}, {"threads", ctx.threads()}, {"isa", name_of(ctx.isa())}};
   if (ctx.device().kind == DeviceKind::cuda) out["isa"] = ctx.device().str();

@@ -16,6 +16,7 @@ struct BenchFigure {
   const char *seconds, *rate, *pass;
 };
 constexpr BenchFigure kBenchFigures[] = {{"step_s", "tflops", ""},
+                                         {"step_queued_s", "step_queued_tflops", "queued"},
                                          {"seconds", "tflops", ""},
                                          {"forward_s", "forward_tflops", "forward"},
                                          {"both_s", "both_tflops", "forward and backward"},
@@ -29,6 +30,8 @@ double median(std::vector<double> x);
 double timed(Context& ctx, double seconds, size_t least, const std::function<void()>& f);
 // The same where nobody waits for each call, as in a network on a GPU: the host's part is hidden behind the device's.
 double timed_queued(Context& ctx, double seconds, const std::function<void()>& f);
+// Mean seconds of f, already warm, which itself keeps the host from going too far ahead of ctx's work.
+double timed_running(Context& ctx, double seconds, int least, const std::function<void()>& f);
 
 // A record on stdout: the version, threads and instruction set, then the entries of a JSON object.
 void print_record(Context& ctx, const std::string& entries);

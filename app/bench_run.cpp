@@ -1,6 +1,7 @@
 #include "app/bench_run.h"
 
 #include <array>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "app/bench_record.h"
@@ -101,22 +102,32 @@ void bench_train(Context& ctx, const BenchRequest& r, DType dtype) {
   model.recompute = r.recompute;
   const OptimizerConfig optimizer{.warmup_steps = 0};
   int64_t step = 0;
+  std::unique_ptr<PendingStep> before;  // read once the next one was given, as in training
   const auto one = [&] {
     ctx.arena().reset();
     ctx.set_profiling(r.profile && step >= 3);  // before the scope, or it would end without a start
     auto scope = ctx.scope("bench");
-    train_step(ctx, model, made_up_step(ctx, c, r.batch), Prediction::eps, optimizer, ++step);
+    auto next = std::make_unique<PendingStep>(ctx, model, optimizer, ++step, r.batch);
+    next->add(made_up_step(ctx, c, r.batch), Prediction::eps, 1);
+    next->finish();
+    std::swap(before, next);
+    UVIC_CHECK(!next || next->read(), "step ", step - 1, ": the loss or its gradient is not finite");
   };
-  const double s = timed(ctx, r.seconds, 3, one);
-  print(ctx, {{"what", "train"},
-              {"model", r.model},
-              {"attn", r.attention},
-              {"dtype", name_of(dtype)},
-              {"batch", r.batch},
-              {"step_s", s},
-              {"images_per_s", r.batch / s},
-              {"tflops", 3 * c.forward_flops() * r.batch / s / 1e12},
-              {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}});
+  const double s = timed(ctx, r.seconds, 3, one), flops = 3 * c.forward_flops() * r.batch;
+  Record record{{"what", "train"},
+                {"model", r.model},
+                {"attn", r.attention},
+                {"dtype", name_of(dtype)},
+                {"batch", r.batch},
+                {"step_s", s},
+                {"images_per_s", r.batch / s},
+                {"tflops", flops / s / 1e12},
+                {"arena_gib", static_cast<double>(ctx.arena().peak()) / (1 << 30)}};
+  if (ctx.device().kind == DeviceKind::cuda) {
+    const double queued = timed_running(ctx, r.seconds, 3, one);
+    record["step_queued_s"] = queued, record["step_queued_tflops"] = flops / queued / 1e12;
+  }
+  print(ctx, record);
   print_profile(ctx);
 }
 

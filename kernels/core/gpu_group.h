@@ -28,8 +28,8 @@ class GpuGroup {
   // x (f32, on ctx's GPU) becomes the sum over all processes, the same bits everywhere. What ctx has queued before is
   // awaited, what it is given afterwards runs beside the sum: it must not touch x until finish_sums().
   void begin_sum(Tensor x);
-  // What ctx is given from now on comes after the sums. The host does not wait. A Replay can record sums from
-  // begin_sum() to here; it must be gone before the group.
+  // What ctx is given from now on comes after the sums. The host does not wait. A Replay can record from begin_sum() to
+  // here.
   void finish_sums();
   // x (any dtype, on ctx's GPU) becomes what it is in the first process, in the order of ctx's work.
   void copy_from_first(Tensor x);
