@@ -154,7 +154,11 @@ void ParamStore::initialise(Context& ctx, uint64_t seed) {
     if (flat(role)) cast(ctx, divided(role) ? host.tensor.rows(part_.begin, part_.end) : host.tensor, padded(role));
   working_ = {};  // an average's, perhaps
   working_ = flat(dtype_ == DType::f32 && flat(Role::master) ? Role::master : Role::working);
-  cast(ctx, host.tensor.rows(0, size_), working_);
+  if (working_.raw() == flat(Role::master).raw()) return;
+  for (size_t id = 0; id < params_.size(); ++id) {  // one at a time: a GPU takes scratch for what the host hands it
+    const Param& p = params_[id];
+    cast(ctx, host.tensor.rows(p.offset, p.offset + p.shape.numel()).view(p.shape), value(static_cast<int>(id)));
+  }
 }
 
 void ParamStore::use(Context& ctx, Role role) {
