@@ -14,6 +14,10 @@
 
 #include "kernels/core/context.h"
 
+namespace uvic {
+inline void PrintTo(const Device& d, std::ostream* out) { *out << d.str(); }  // for gtest, which looks beside Device
+}  // namespace uvic
+
 namespace uvic::test {
 
 // ---- where -------------------------------------------------------------------------------------------------------
@@ -67,7 +71,6 @@ inline std::string label(const Where& w) {
   return std::string(w.device.kind == DeviceKind::cuda ? "cuda" : name_of(w.isa)) + "_" + name_of(w.dtype);
 }
 inline void PrintTo(const Where& w, std::ostream* out) { *out << label(w); }
-inline void PrintTo(const Device& d, std::ostream* out) { *out << d.str(); }
 inline std::string device_name(const ::testing::TestParamInfo<Device>& info) {
   return info.param.kind == DeviceKind::cuda ? "cuda" : "cpu";
 }
