@@ -18,7 +18,8 @@ for order in forward reverse shuffle; do
   UVIC_GPU_ORDER=$order build/emulated/bin/kernels_tests --gtest_brief=1 --gtest_filter='*Cuda*:*cuda*:*EmulatedGpu*'
 done
 build/emulated/bin/engine_tests --gtest_brief=1 --gtest_filter='*cuda*-Everywhere/InceptionTest*'
-UVIC_GPUS=2 build/emulated/bin/app_tests --gtest_brief=1 --gtest_filter='Devices/ProgramsOn.*cuda:*DividedState*cuda_each'
+UVIC_GPUS=2 build/emulated/bin/app_tests --gtest_brief=1 --gtest_filter="$(
+  )Devices/ProgramsOn.*cuda:*DividedState*cuda_each:StepCalls.*:*RunSteps*cuda:*AGpu*"
 
 if command -v nvcc >/dev/null; then
   cmake --preset cuda >/dev/null
