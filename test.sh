@@ -13,10 +13,11 @@ ctest --preset "${UVIC_PRESET:-cpu}" -j "$(nproc)" "$@"
 [ -z "${UVIC_PRESET:-}" ] || exit 0
 
 cmake --preset emulated >/dev/null
-cmake --build --preset emulated --target {kernels,engine,app}_tests uvic-{train,sample,fid,encode,bench}
+cmake --build --preset emulated --target {kernels,model,engine,app}_tests uvic-{train,sample,fid,encode,bench}
 for order in forward reverse shuffle; do
   UVIC_GPU_ORDER=$order build/emulated/bin/kernels_tests --gtest_brief=1 --gtest_filter='*Cuda*:*cuda*:*EmulatedGpu*'
 done
+build/emulated/bin/model_tests --gtest_brief=1 --gtest_filter='*cuda*-*KlF8*:*FullSize*'
 build/emulated/bin/engine_tests --gtest_brief=1 --gtest_filter='*cuda*-Everywhere/InceptionTest*'
 UVIC_GPUS=2 build/emulated/bin/app_tests --gtest_brief=1 --gtest_filter="$(
   )Devices/ProgramsOn.*cuda:*DividedState*cuda_each:StepCalls.*:*RunSteps*cuda:*AGpu*"
